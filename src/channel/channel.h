@@ -1,0 +1,98 @@
+#pragma once
+// A channel ties one account of a chat platform to the gateway: it turns what arrives into InboundEvents and delivers
+// Replies. The route of an answer is a value that travels with the turn, never "the last one who spoke" (R5).
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "runtime/task.h"
+
+namespace talaria {
+
+// Where a message came from and where its answer goes.
+struct Route {
+  std::string channel;       // name of the channel's table in the configuration, "libera"
+  std::string conversation;  // room, channel or peer, in the platform's own spelling, "#talaria" or "alice"
+  std::string thread;        // empty: none
+  std::string reply_to;      // platform id of the message answered; empty: none
+
+  friend bool operator==(const Route&, const Route&) = default;
+};
+
+struct Sender {
+  std::string id;    // stable id on the platform; what sessions are keyed by
+  std::string name;  // what people see
+};
+
+struct InboundEvent {
+  Route route;
+  Sender sender;
+  std::string message_id;  // the platform's; with channel and conversation it is unique for ever (R1)
+  std::string text;        // UTF-8, without the mention of the bot
+  bool direct = false;     // a private chat with us
+  UnixMillis received_at = 0;
+};
+
+struct Accepted {
+  bool duplicate = false;  // this platform message had been journalled before
+};
+
+// The gateway's side, given to channels.
+class Inbox {
+ public:
+  virtual ~Inbox() = default;
+  // Journals the event; returns after it is on disk, so that the platform may be told (R1). An error of kind `unavailable`
+  // means "not journalled, keep it": don't acknowledge, hold back, try again with growing delays.
+  virtual Task<Result<Accepted>> accept(InboundEvent event) = 0;
+};
+
+struct Reply {
+  std::int64_t outbox_id = 0;
+  Route route;
+  std::string text;       // UTF-8, Markdown
+  bool may_be_repeat = false;  // an earlier attempt may have arrived: mark the message visibly
+};
+
+struct Receipt {
+  std::string platform_id;  // id of the (last) platform message, empty where the platform has none
+};
+
+// Why a delivery failed and what that means for the outbox row (R3).
+struct DeliveryError {
+  enum class Fate {
+    retry,    // certainly not delivered; try again later
+    unknown,  // may have been delivered
+    dead,     // will never be delivered (no such conversation, banned)
+  };
+  Fate fate = Fate::retry;
+  std::string what;
+  Millis retry_after{0};  // the platform's own wish; 0: ours
+};
+
+enum class ChannelState { connecting, up, down };
+[[nodiscard]] std::string_view to_string(ChannelState state);
+
+// Health is progress: the time of the last successful exchange with the platform (R7).
+struct ChannelHealth {
+  ChannelState state = ChannelState::connecting;
+  std::optional<UnixMillis> last_progress;
+  std::string error;  // why it is not up; empty when it is
+};
+
+class Channel {
+ public:
+  virtual ~Channel() = default;
+  [[nodiscard]] virtual std::string_view name() const = 0;  // unique in the profile
+  [[nodiscard]] virtual std::string_view kind() const = 0;  // "irc"
+  // Connects, receives and reconnects with growing, jittered delays, until cancelled. Never ends by itself.
+  virtual Task<> run(Inbox& inbox) = 0;
+  // Delivers one reply; called for one reply of a conversation at a time. A channel that is not up answers Fate::retry at
+  // once or waits for the connection, at most 30 s.
+  virtual Task<std::expected<Receipt, DeliveryError>> deliver(Reply reply) = 0;
+  [[nodiscard]] virtual ChannelHealth health() const = 0;
+};
+
+}  // namespace talaria

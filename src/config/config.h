@@ -1,0 +1,97 @@
+#pragma once
+// The configuration as values: what the rest of the house reads. loading.h makes it from TOML.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+
+namespace talaria {
+
+// Where a secret is, never the secret itself: "env:NAME", "file:/path", "cred:NAME" (a systemd credential, systemd.exec(5)).
+struct SecretRef {
+  enum class Source { environment, file, credential };
+  Source source = Source::environment;
+  std::string name;
+
+  friend bool operator==(const SecretRef&, const SecretRef&) = default;
+};
+[[nodiscard]] Result<SecretRef> parse_secret_ref(std::string_view text);
+[[nodiscard]] std::string to_string(const SecretRef& ref);
+// Reads the secret, at most 64 KiB, one trailing newline cut. An empty secret, a missing variable or file is an error that
+// names the reference. A file that others may read (mode & 077) is refused with the chmod that mends it.
+[[nodiscard]] Result<std::string> resolve_secret(const SecretRef& ref);
+
+struct GatewayConfig {
+  Millis drain_timeout{30'000};
+  Millis max_backlog_age{24 * 3'600'000};
+  Millis turn_timeout{600'000};     // one attempt of one turn; an agent's own `timeout` is shorter where set
+  int max_concurrent_turns = 16;    // over all sessions, 1 to 10 000
+  int max_queued_turns = 10'000;    // waiting; more is pushed back on the platform
+  int history_turns = 20;           // earlier turns of a session shown to the agent, 0 to 1 000
+};
+
+struct StoreConfig {
+  std::string url = "sqlite:";
+  Millis retention{30LL * 24 * 3'600'000};  // ended turns and sent replies are kept that long
+};
+
+struct ApiConfig {
+  std::string listen;           // empty: no API. "127.0.0.1:8790", "[::1]:0", "unix:/path"
+  std::vector<SecretRef> keys;  // empty: the API refuses everybody (R10)
+  int max_connections = 1024;
+  std::int64_t max_body = 4 * 1024 * 1024;  // bytes
+  bool allow_public = false;                // a bind that is not loopback needs this: there is no TLS here yet
+};
+
+struct AgentConfig {
+  std::string name;  // of the table, "default"
+  std::string kind;  // openai | command | echo
+  std::optional<Millis> timeout;
+  std::string system;  // system prompt; empty: none
+  // openai
+  std::string base_url;
+  std::string model;
+  std::optional<SecretRef> api_key;
+  std::string ca_file;
+  // command
+  std::vector<std::string> command;
+};
+
+struct IrcConfig {
+  std::string host;
+  std::uint16_t port = 6697;
+  bool tls = true;
+  std::string ca_file;
+  std::string nick;
+  std::string user;      // default: nick
+  std::string realname;  // default: "Talaria"
+  std::vector<std::string> join;
+  std::string sasl_account;  // SASL PLAIN when set; then sasl_password must be
+  std::optional<SecretRef> sasl_password;
+  std::optional<SecretRef> server_password;
+  double lines_per_second = 1.0;  // flood limit, after a burst of `burst` lines
+  int burst = 4;
+};
+
+struct ChannelConfig {
+  std::string name;  // of the table, "libera"
+  std::string kind;  // irc
+  std::string agent = "default";
+  std::vector<std::string> allow;  // "account:alice", "nick:bob", "host:*.example", "*"; empty: nobody (R10)
+  IrcConfig irc;
+};
+
+struct Config {
+  GatewayConfig gateway;
+  StoreConfig store;
+  ApiConfig api;
+  std::map<std::string, AgentConfig> agents;
+  std::map<std::string, ChannelConfig> channels;
+};
+
+}  // namespace talaria

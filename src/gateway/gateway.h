@@ -1,0 +1,112 @@
+#pragma once
+// The gateway proper, between channels and API on one side and agents on the other: it journals what arrives, runs one turn
+// at a time per session under a global cap, and owns delivery of the answers. One event loop thread.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/agent.h"
+#include "channel/channel.h"
+#include "config/config.h"
+#include "runtime/task_group.h"
+
+namespace talaria {
+
+class Store;
+
+// A turn asked for by the API or the terminal: its asker waits for the answer, so it has no outbox row; the answer lives in
+// the turn's row, and an idempotency key finds it again, restart or not.
+struct DirectTurn {
+  std::string agent;                  // name of an agent
+  std::string session;                // empty: stateless, `messages` are all there is
+  std::vector<ChatMessage> messages;  // with a session only the last one is new
+  std::string idempotency_key;        // empty: none. At most 255 bytes.
+  std::optional<double> temperature;
+  std::optional<int> max_tokens;
+};
+
+struct DirectAnswer {
+  std::int64_t turn = 0;
+  AgentReply reply;
+  bool replayed = false;  // found under its idempotency key; nothing was streamed
+};
+
+struct DirectFailure {
+  ErrorKind kind = ErrorKind::internal;  // invalid: key reused for another request; limit: queue full; unavailable: draining,
+                                         // store can't write; timeout, internal: the agent failed; not_found: no such agent
+  std::string message;    // fit for the asker, our own words
+  std::string reference;  // finds the full story in the log; empty when there is none
+};
+
+struct QueueDepths {
+  std::int64_t inbound = 0;  // being journalled
+  std::int64_t turns = 0;    // queued or running
+  std::int64_t running = 0;
+  std::int64_t outbox = 0;   // not yet sent
+  std::int64_t dead = 0;
+};
+
+struct ChannelReport {
+  std::string name;
+  std::string kind;
+  ChannelHealth health;
+};
+
+// Totals since the start, for /metrics.
+struct GatewayCounters {
+  std::uint64_t turns_finished = 0;
+  std::uint64_t turns_failed = 0;
+  std::uint64_t turns_cancelled = 0;
+  std::uint64_t events_accepted = 0;
+  std::uint64_t events_duplicate = 0;
+  std::uint64_t replies_sent = 0;
+  std::uint64_t delivery_errors = 0;
+};
+
+class Gateway final : public Inbox {
+ public:
+  struct Parts {
+    asio::any_io_executor executor;
+    const WallClock* clock = nullptr;
+    Store* store = nullptr;
+    const Config* config = nullptr;
+    std::map<std::string, std::unique_ptr<Agent>> agents;
+    std::vector<std::unique_ptr<Channel>> channels;
+    TaskGroup::OnBug on_bug;
+  };
+  explicit Gateway(Parts parts);
+  ~Gateway() override;
+
+  // Takes up what recovery queued again, starts the channels and the delivery.
+  Task<Result<>> start();
+
+  // Inbox: the channels' side.
+  Task<Result<Accepted>> accept(InboundEvent event) override;
+
+  // Runs a turn to its end; pieces of the answer go to `sink` as they come. Cancelling the coroutine cancels the turn
+  // (unless it has an idempotency key: then it goes on, and the key finds the answer).
+  Task<std::expected<DirectAnswer, DirectFailure>> run_direct(DirectTurn turn, ReplySink& sink);
+
+  // Queues one message to a conversation; returns the outbox row's id. wait_delivered: until it is sent or dead.
+  Task<Result<std::int64_t>> send(Route route, std::string text);
+  Task<Result<>> wait_delivered(std::int64_t outbox_id, Deadline deadline);
+
+  // Drain: no new turn starts; running ones go on until the deadline, then are interrupted and queued again for the next
+  // start; deliveries end. Returns how many turns were cut off.
+  Task<int> drain(Deadline deadline);
+  [[nodiscard]] bool draining() const;
+
+  [[nodiscard]] QueueDepths depths() const;
+  [[nodiscard]] std::vector<ChannelReport> channels() const;
+  [[nodiscard]] const GatewayCounters& counters() const;
+  [[nodiscard]] std::vector<std::string> agent_names() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace talaria

@@ -1,0 +1,35 @@
+#pragma once
+// Listening sockets, made without the event loop.
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace talaria {
+
+struct TcpEndpoint {
+  std::string host;  // a numeric address, "127.0.0.1" or "::1"; "localhost" is 127.0.0.1
+  std::uint16_t port = 0;
+};
+struct UnixEndpoint {
+  std::string path;  // absolute, at most 107 bytes (sockaddr_un, unix(7))
+};
+using Endpoint = std::variant<TcpEndpoint, UnixEndpoint>;
+
+// "127.0.0.1:8790", "[::1]:8790", "localhost:8790", "unix:/path".
+[[nodiscard]] Result<Endpoint> parse_endpoint(std::string_view text);
+[[nodiscard]] std::string to_string(const Endpoint& endpoint);
+[[nodiscard]] bool is_loopback(const Endpoint& endpoint);  // UNIX sockets count
+
+struct Listener {
+  UniqueFd fd;        // non-blocking, close-on-exec, backlog SOMAXCONN
+  Endpoint endpoint;  // with the real port where 0 was asked for
+};
+// TCP: SO_REUSEADDR. UNIX: mode 0600; a socket file that nobody listens on is replaced, one that is alive is `conflict`.
+// EADDRINUSE → conflict, with the PID and command that hold a TCP port where /proc tells.
+[[nodiscard]] Result<Listener> listen_on(const Endpoint& endpoint);
+
+}  // namespace talaria

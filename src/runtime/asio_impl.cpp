@@ -1,0 +1,4 @@
+// The one translation unit that compiles Asio itself (BOOST_ASIO_SEPARATE_COMPILATION), and Beast's HTTP core.
+#include <boost/asio/impl/src.hpp>
+#include <boost/asio/ssl/impl/src.hpp>
+#include <boost/beast/src.hpp>

@@ -1,6 +1,6 @@
 #pragma once
-// The command line: one file per command, one table (commands.cpp) that lists them. A command adds itself below its noun and
-// sets a callback that stores its exit code in the context.
+// The command line: one file per command, one table (commands.cpp) that lists them. A command adds itself below its
+// noun and sets a callback that stores its exit code in the context.
 
 #include <CLI/CLI.hpp>
 #include <optional>
@@ -13,12 +13,13 @@ namespace talaria::cli {
 
 // What every command knows. Lives as long as main().
 struct Context {
-  std::string program;            // argv[0]
+  std::string program;  // argv[0]
   std::string profile = "default";
-  bool system_scope = false;      // --system
-  int exit_code = 0;              // set by the command's callback
+  bool system_scope = false;  // --system
+  int exit_code = 0;          // set by the command's callback
 
-  // Scope: --system; without it the system unit if only that exists, else the user's (root without a user manager: system).
+  // Scope: --system; without it the system unit if only that exists, else the user's (root without a user manager:
+  // system).
   [[nodiscard]] Result<ProfilePaths> paths() const;
 };
 

@@ -1,0 +1,27 @@
+#pragma once
+// Every command of the program, in the order in which help lists them. A new command: one file, one declaration here,
+// one line in the table (commands.cpp).
+
+#include <span>
+
+#include "cli/command.h"
+
+namespace talaria::cli {
+
+// A noun groups commands: `talaria NOUN VERB`.
+struct Noun {
+  const char* name;
+  const char* description;
+  const char* example;
+};
+[[nodiscard]] std::span<const Noun> nouns();
+[[nodiscard]] std::span<const CommandEntry> commands();
+
+void add_config_check(CLI::App& parent, Context& context);
+void add_config_path(CLI::App& parent, Context& context);
+void add_config_get(CLI::App& parent, Context& context);
+void add_config_explain(CLI::App& parent, Context& context);
+void add_version(CLI::App& parent, Context& context);
+void add_completion(CLI::App& parent, Context& context);
+
+}  // namespace talaria::cli

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "runtime/event.h"
 #include "runtime/task.h"
 
 namespace talaria {
@@ -93,6 +94,8 @@ class Channel {
   // once or waits for the connection, at most 30 s.
   virtual Task<std::expected<Receipt, DeliveryError>> deliver(Reply reply) = 0;
   [[nodiscard]] virtual ChannelHealth health() const = 0;
+  // Pulsed whenever health().state changes.
+  [[nodiscard]] virtual Event& changed() = 0;
 };
 
 }  // namespace talaria

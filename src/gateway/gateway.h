@@ -1,6 +1,6 @@
 #pragma once
-// The gateway proper, between channels and API on one side and agents on the other: it journals what arrives, runs one turn
-// at a time per session under a global cap, and owns delivery of the answers. One event loop thread.
+// The gateway proper, between channels and API on one side and agents on the other: it journals what arrives, runs one
+// turn at a time per session under a global cap, and owns delivery of the answers. One event loop thread.
 
 #include <functional>
 #include <map>
@@ -17,8 +17,8 @@ namespace talaria {
 
 class Store;
 
-// A turn asked for by the API or the terminal: its asker waits for the answer, so it has no outbox row; the answer lives in
-// the turn's row, and an idempotency key finds it again, restart or not.
+// A turn asked for by the API or the terminal: its asker waits for the answer, so it has no outbox row; the answer
+// lives in the turn's row, and an idempotency key finds it again, restart or not.
 struct DirectTurn {
   std::string agent;                  // name of an agent
   std::string session;                // empty: stateless, `messages` are all there is
@@ -35,17 +35,18 @@ struct DirectAnswer {
 };
 
 struct DirectFailure {
-  ErrorKind kind = ErrorKind::internal;  // invalid: key reused for another request; limit: queue full; unavailable: draining,
-                                         // store can't write; timeout, internal: the agent failed; not_found: no such agent
-  std::string message;    // fit for the asker, our own words
-  std::string reference;  // finds the full story in the log; empty when there is none
+  ErrorKind kind =
+      ErrorKind::internal;  // invalid: key reused for another request; limit: queue full; unavailable: draining,
+                            // store can't write; timeout, internal: the agent failed; not_found: no such agent
+  std::string message;      // fit for the asker, our own words
+  std::string reference;    // finds the full story in the log; empty when there is none
 };
 
 struct QueueDepths {
   std::int64_t inbound = 0;  // being journalled
   std::int64_t turns = 0;    // queued or running
   std::int64_t running = 0;
-  std::int64_t outbox = 0;   // not yet sent
+  std::int64_t outbox = 0;  // not yet sent
   std::int64_t dead = 0;
 };
 
@@ -94,9 +95,15 @@ class Gateway final : public Inbox {
   Task<Result<std::int64_t>> send(Route route, std::string text);
   Task<Result<>> wait_delivered(std::int64_t outbox_id, Deadline deadline);
 
-  // Drain: no new turn starts; running ones go on until the deadline, then are interrupted and queued again for the next
-  // start; deliveries end. Returns how many turns were cut off.
+  // The operator's hand on dead replies. not_found: no dead row of that id.
+  Task<Result<>> retry_dead(std::int64_t outbox_id);
+  Task<Result<>> discard_dead(std::int64_t outbox_id);
+
+  // Drain: no new turn starts; running ones go on until the deadline, then are interrupted and queued again for the
+  // next start; deliveries end. Returns how many turns were cut off.
   Task<int> drain(Deadline deadline);
+  // A second signal: running turns are not waited for any longer.
+  void cut_drain_short();
   [[nodiscard]] bool draining() const;
 
   [[nodiscard]] QueueDepths depths() const;

@@ -40,7 +40,7 @@ class Event {
     for (auto* timer : bounded_) timer->cancel();
   }
 
-  asio::steady_timer timer_;                   // waiters without a deadline
+  asio::steady_timer timer_;                  // waiters without a deadline
   std::vector<asio::steady_timer*> bounded_;  // waiters with one, each with its own timer
   std::uint64_t pulses_ = 0;
   bool set_ = false;

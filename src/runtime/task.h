@@ -3,8 +3,8 @@
 // return (error_code, …) instead of throwing.
 //
 // Cancellation unwinds: a cancelled coroutine gets operation_aborted from the operation it waits in and a
-// boost::system::system_error(operation_aborted) from its next co_await. Let it pass; TaskGroup swallows it. Never catch it
-// to go on.
+// boost::system::system_error(operation_aborted) from its next co_await. Let it pass; TaskGroup swallows it. Never
+// catch it to go on.
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>

@@ -1,8 +1,8 @@
 #pragma once
-// TaskGroup: the owner of background coroutines. Nothing is detached: a task lives in a group, and the group's owner ends
-// it with `co_await group.stop()` (cancel all, wait for all) before it goes away. The destructor cancels what is left;
-// it may only find tasks when the event loop itself has ended (their frames die with the loop).
-// A task that ends by cancellation is normal; any other exception is a bug and is handed to `on_bug`.
+// TaskGroup: the owner of background coroutines. Nothing is detached: a task lives in a group, and the group's owner
+// ends it with `co_await group.stop()` (cancel all, wait for all) before it goes away. The destructor cancels what is
+// left; it may only find tasks when the event loop itself has ended (their frames die with the loop). A task that ends
+// by cancellation is normal; any other exception is a bug and is handed to `on_bug`.
 
 #include <cstdint>
 #include <functional>
@@ -40,7 +40,7 @@ class TaskGroup {
   // Starts `task` at the loop's next turn. `name` is for reports of bugs.
   Handle spawn(std::string name, Task<> task);
 
-  void cancel();                                        // asks every task to end
+  void cancel();                                           // asks every task to end
   Task<bool> join(Deadline deadline = Deadline::never());  // false: some still run at the deadline
   Task<bool> stop(Deadline deadline = Deadline::never()) {
     cancel();

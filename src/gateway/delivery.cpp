@@ -1,0 +1,192 @@
+#include "gateway/delivery.h"
+
+#include "gateway/session_key.h"
+#include "runtime/backoff.h"
+#include "runtime/log.h"
+
+namespace talaria {
+
+Delivery::Delivery(asio::any_io_executor executor, const WallClock& clock, Store& store, Millis max_age,
+                   GatewayCounters& counters, TaskGroup::OnBug on_bug)
+    : executor_(executor),
+      clock_(clock),
+      store_(store),
+      max_age_(max_age),
+      counters_(counters),
+      idle_(executor),
+      tasks_(executor, std::move(on_bug)) {
+  idle_.set();
+}
+
+Task<Result<>> Delivery::start() {
+  struct Found {
+    OutboxCounts counts;
+    std::vector<std::pair<std::string, std::string>> conversations;
+  };
+  auto found = co_await store_.read([](Database& db) -> Result<Found> {
+    auto counts = count_outbox(db);
+    if (!counts) return std::unexpected(counts.error());
+    auto conversations = open_conversations(db);
+    if (!conversations) return std::unexpected(conversations.error());
+    return Found{*counts, std::move(*conversations)};
+  });
+  if (!found) co_return std::unexpected(found.error());
+  open_ = found->counts.open;
+  dead_ = found->counts.dead;
+  for (auto& [channel, conversation] : found->conversations) {
+    if (!channels_.contains(channel)) {
+      log::warning("outbox: replies wait for channel \"{}\", which is not configured", channel);
+      continue;
+    }
+    queued(channel, conversation);
+    --open_;  // counted above
+  }
+  co_return Result<>{};
+}
+
+void Delivery::queued(const std::string& channel, const std::string& conversation) {
+  ++open_;
+  if (stopping_ || !channels_.contains(channel)) return;
+  const std::string key = encode_key({channel, conversation});
+  if (auto found = workers_.find(key); found != workers_.end()) {
+    found->second->more.set();
+    return;
+  }
+  auto worker = std::make_shared<Conversation>(channel, conversation, Event(executor_));
+  workers_.emplace(key, worker);
+  tasks_.spawn("delivery", work(worker));
+}
+
+Task<> Delivery::work(std::shared_ptr<Conversation> conversation) {
+  struct Leave {
+    Delivery* delivery;
+    Conversation* conversation;
+    ~Leave() { delivery->workers_.erase(encode_key({conversation->channel, conversation->conversation})); }
+  } leave{this, conversation.get()};
+  Channel& channel = *channels_.at(conversation->channel);
+  do {
+    conversation->more.reset();
+    while (!stopping_) {
+      // `sending` may only be written when we are about to send: a channel that is down keeps its rows `pending`.
+      co_await wait_until_up(channel);
+      if (!co_await deliver_next(*conversation, channel)) break;
+    }
+  } while (!stopping_ && conversation->more.is_set());
+}
+
+Task<> Delivery::wait_until_up(Channel& channel) {
+  while (!stopping_ && channel.health().state != ChannelState::up) co_await channel.changed().wait();
+}
+
+// False: the conversation has no open row.
+Task<bool> Delivery::deliver_next(Conversation& conversation, Channel& channel) {
+  Backoff backoff(Millis{200}, Millis{10'000});
+  auto row = co_await store_.write(
+      [c = conversation.channel, v = conversation.conversation](Database& db) { return take_next_reply(db, c, v); });
+  while (!row) {
+    log::error("outbox: {}", row.error().what);
+    co_await sleep_for(backoff.next());
+    row = co_await store_.write(
+        [c = conversation.channel, v = conversation.conversation](Database& db) { return take_next_reply(db, c, v); });
+  }
+  if (!*row) co_return false;
+  Reply reply{
+      .outbox_id = (*row)->id,
+      .route = {(*row)->route.channel, (*row)->route.conversation, (*row)->route.thread, (*row)->route.reply_to},
+      .text = (*row)->body,
+      .may_be_repeat = (*row)->repeats > 0};
+  struct Sending {
+    Delivery* delivery;
+    explicit Sending(Delivery* d) : delivery(d) {
+      ++delivery->sending_;
+      delivery->idle_.reset();
+    }
+    ~Sending() {
+      if (--delivery->sending_ == 0) delivery->idle_.set();
+    }
+  } sending(this);
+  auto outcome = co_await channel.deliver(std::move(reply));
+  co_await settle(std::move(**row), std::move(outcome), conversation);
+  co_return true;
+}
+
+Task<> Delivery::settle(OutboxRow row, std::expected<Receipt, DeliveryError> outcome, Conversation& conversation) {
+  using Fate = DeliveryError::Fate;
+  const std::int64_t id = row.id;
+  const UnixMillis now = clock_.now();
+  std::string why = outcome ? "" : outcome.error().what;
+  bool dead = !outcome && outcome.error().fate == Fate::dead;
+  if (!outcome && !dead && now - row.created_at > max_age_.count()) {
+    dead = true;
+    why = fmt::format("given up after {}: {}", format_duration(max_age_), why);
+  }
+  if (!outcome && outcome.error().fate == Fate::unknown && row.repeats > 0 && !dead) {
+    dead = true;  // replayed once already (R3): a third copy would be noise
+    why = fmt::format("sent twice without a receipt: {}", why);
+  }
+  // The row's new state must reach the disk before the next reply of this conversation is taken.
+  Backoff backoff(Millis{200}, Millis{10'000});
+  for (;;) {
+    auto stored = co_await store_.write([&](Database& db) -> Result<> {
+      if (outcome) return reply_sent(db, id, outcome->platform_id, now);
+      if (dead) return reply_dead(db, id, why, now);
+      if (outcome.error().fate == Fate::unknown) return reply_unknown(db, id, why);
+      return reply_retry(db, id, why);
+    });
+    if (stored) break;
+    log::error("outbox: {}", stored.error().what);
+    co_await sleep_for(backoff.next());
+  }
+  if (outcome || dead) {
+    --open_;
+    if (dead) ++dead_;
+    if (outcome) ++counters_.replies_sent;
+    announce(id, outcome ? Result<>{} : fail(ErrorKind::unavailable, why));
+  }
+  if (outcome) co_return;
+  ++counters_.delivery_errors;
+  log::warning("outbox: reply {} to {}:{} {}: {}", id, conversation.channel, conversation.conversation,
+               dead ? "is dead" : "will be tried again", why);
+  if (dead) co_return;
+  const Millis ours{
+      static_cast<std::int64_t>(std::min(60'000.0, 500.0 * static_cast<double>(1 << std::min(row.attempts, 8))))};
+  co_await sleep_for(std::max(ours, outcome.error().retry_after));
+}
+
+void Delivery::announce(std::int64_t id, Result<> fate) {
+  const auto found = waiters_.find(id);
+  if (found == waiters_.end()) return;
+  for (auto& waiter : found->second) {
+    waiter->fate = fate;
+    waiter->done.set();
+  }
+  waiters_.erase(found);
+}
+
+Task<Result<>> Delivery::wait_delivered(std::int64_t id, Deadline deadline) {
+  auto waiter = std::make_shared<Waiter>(Event(executor_), Result<>{});
+  waiters_[id].push_back(waiter);
+  struct Leave {
+    Delivery* delivery;
+    std::int64_t id;
+    std::shared_ptr<Waiter> waiter;
+    ~Leave() {
+      const auto found = delivery->waiters_.find(id);
+      if (found == delivery->waiters_.end()) return;
+      std::erase(found->second, waiter);
+      if (found->second.empty()) delivery->waiters_.erase(found);
+    }
+  } leave{this, id, waiter};
+  if (!co_await waiter->done.wait(deadline)) {
+    co_return fail(ErrorKind::timeout, fmt::format("reply {} is still on its way; `talaria outbox list` shows it", id));
+  }
+  co_return waiter->fate;
+}
+
+Task<> Delivery::stop(Deadline deadline) {
+  stopping_ = true;
+  co_await idle_.wait(deadline);
+  co_await tasks_.stop(Deadline::in(std::chrono::seconds(1)));
+}
+
+}  // namespace talaria

@@ -1,0 +1,78 @@
+#pragma once
+// Delivery takes replies from the outbox to their channels: one worker for each conversation that has open rows, so
+// that the replies of one conversation leave in order (R6) and a slow one holds up nobody else. `sending` is on disk
+// before the channel is called; what the channel answers decides the row's next state (R3). A worker ends when its
+// conversation has no open row.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "channel/channel.h"
+#include "gateway/gateway.h"
+#include "runtime/task_group.h"
+#include "store/outbox.h"
+#include "store/store.h"
+
+namespace talaria {
+
+class Delivery {
+ public:
+  // `max_age`: a reply that could not be delivered for so long is dead.
+  Delivery(asio::any_io_executor executor, const WallClock& clock, Store& store, Millis max_age,
+           GatewayCounters& counters, TaskGroup::OnBug on_bug);
+
+  void add_channel(Channel& channel) { channels_.emplace(channel.name(), &channel); }
+  [[nodiscard]] bool has_channel(const std::string& name) const { return channels_.contains(name); }
+
+  // Takes up every conversation with open rows.
+  Task<Result<>> start();
+  // A row was queued for this conversation.
+  void queued(const std::string& channel, const std::string& conversation);
+  // A dead row was opened again or discarded by hand.
+  void dead_changed(int by) { dead_ += by; }
+
+  // Until that row is sent; `unavailable` when it is dead, `timeout` at the deadline.
+  Task<Result<>> wait_delivered(std::int64_t id, Deadline deadline);
+
+  // Lets deliveries in progress end until the deadline, then cancels them; their rows stay and recovery takes them up.
+  Task<> stop(Deadline deadline);
+
+  [[nodiscard]] std::int64_t open() const { return open_; }
+  [[nodiscard]] std::int64_t dead() const { return dead_; }
+
+ private:
+  struct Conversation {
+    std::string channel, conversation;
+    Event more;  // a row was queued while the worker was busy
+    bool busy = false;
+  };
+  Task<> work(std::shared_ptr<Conversation> conversation);
+  Task<bool> deliver_next(Conversation& conversation, Channel& channel);
+  Task<> settle(OutboxRow row, std::expected<Receipt, DeliveryError> outcome, Conversation& conversation);
+  Task<> wait_until_up(Channel& channel);
+  void announce(std::int64_t id, Result<> fate);
+
+  asio::any_io_executor executor_;
+  const WallClock& clock_;
+  Store& store_;
+  const Millis max_age_;
+  GatewayCounters& counters_;
+  std::unordered_map<std::string, Channel*> channels_;
+  std::unordered_map<std::string, std::shared_ptr<Conversation>> workers_;  // by encoded (channel, conversation)
+  struct Waiter {
+    Event done;
+    Result<> fate;
+  };
+  std::unordered_map<std::int64_t, std::vector<std::shared_ptr<Waiter>>> waiters_;
+  std::int64_t open_ = 0;
+  std::int64_t dead_ = 0;
+  bool stopping_ = false;
+  int sending_ = 0;  // calls into channels in progress
+  Event idle_;       // set while sending_ is 0
+  TaskGroup tasks_;
+};
+
+}  // namespace talaria

@@ -1,0 +1,89 @@
+#include "runtime/log.h"
+
+#include <spdlog/async.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-journal.h>
+
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+
+namespace talaria::log {
+namespace {
+
+class JournalSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit JournalSink(std::string profile) : profile_(std::move(profile)) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& msg) override {
+    int priority = LOG_INFO;
+    if (msg.level >= spdlog::level::err) {
+      priority = LOG_ERR;
+    } else if (msg.level == spdlog::level::warn) {
+      priority = LOG_WARNING;
+    } else if (msg.level <= spdlog::level::debug) {
+      priority = LOG_DEBUG;
+    }
+    sd_journal_send("MESSAGE=%.*s", static_cast<int>(msg.payload.size()), msg.payload.data(), "PRIORITY=%i", priority,
+                    "SYSLOG_IDENTIFIER=talaria", "TALARIA_PROFILE=%s", profile_.c_str(), nullptr);
+  }
+  void flush_() override {}
+
+ private:
+  std::string profile_;
+};
+
+// JOURNAL_STREAM is "DEVICE:INODE" of the stream that systemd reads; a child that redirected its stderr does not match.
+bool journal_reads_stderr() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat status{};
+  if (stream == nullptr || ::fstat(STDERR_FILENO, &status) != 0) return false;
+  return fmt::format("{}:{}", status.st_dev, status.st_ino) == stream;
+}
+
+std::shared_ptr<spdlog::details::thread_pool> pool;
+std::shared_ptr<spdlog::logger> logger;
+
+}  // namespace
+
+void start(std::string_view profile, Level least) {
+  spdlog::sink_ptr sink;
+  if (journal_reads_stderr()) {
+    sink = std::make_shared<JournalSink>(std::string(profile));
+  } else {
+    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+    sink->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  }
+  pool = std::make_shared<spdlog::details::thread_pool>(256, 1);
+  logger = std::make_shared<spdlog::async_logger>("talaria", std::move(sink), pool,
+                                                  spdlog::async_overflow_policy::overrun_oldest);
+  switch (least) {
+    case Level::debug: logger->set_level(spdlog::level::debug); break;
+    case Level::info: logger->set_level(spdlog::level::info); break;
+    case Level::warning: logger->set_level(spdlog::level::warn); break;
+    case Level::error: logger->set_level(spdlog::level::err); break;
+  }
+}
+
+void stop() {
+  logger.reset();
+  pool.reset();  // joins after the queue is empty
+}
+
+void write(Level level, std::string_view line) {
+  if (!logger) return;
+  switch (level) {
+    case Level::debug: logger->debug("{}", line); break;
+    case Level::info: logger->info("{}", line); break;
+    case Level::warning: logger->warn("{}", line); break;
+    case Level::error: logger->error("{}", line); break;
+  }
+}
+
+}  // namespace talaria::log

@@ -1,0 +1,110 @@
+// Recovery and retention: the two passes over the journal that no single message asks for.
+#include <fmt/format.h>
+
+#include "store/journal.h"
+
+namespace talaria {
+namespace {
+
+Result<int> change(Database& db, std::string_view sql, auto&&... values) {
+  auto statement = db.prepare(sql);
+  if (!statement) return std::unexpected(statement.error());
+  statement->bind(values...);
+  if (auto ok = statement->run(); !ok) return std::unexpected(ok.error());
+  return db.changes();
+}
+
+}  // namespace
+
+Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) {
+  RecoveryReport report;
+  // Each step: SQL, where its count goes, and its two times.
+  const auto step = [&](int& count, std::string_view sql, auto&&... values) -> Result<> {
+    auto changed = change(db, sql, values...);
+    if (!changed) return std::unexpected(changed.error());
+    count = *changed;
+    return {};
+  };
+  int told = 0;
+  int unparked = 0;
+  // A direct turn without a key has lost its asker with the connection; nobody can ever fetch its answer.
+  if (auto ok =
+          step(report.cancelled,
+               "UPDATE turn SET state = 'cancelled', ended_at = ?1, error = 'the gateway ended while the asker waited'"
+               " WHERE state IN ('queued', 'running') AND direct = 1 AND idempotency_key IS NULL",
+               now);
+      !ok) {
+    return std::unexpected(ok.error());
+  }
+  // Cut off for the last time: tell the chat, then park.
+  if (auto ok =
+          step(told,
+               "INSERT INTO outbox(turn_id, channel, conversation, thread, reply_to, body, state, created_at)"
+               " SELECT id, channel, conversation, thread, reply_to, ?2, 'pending', ?1 FROM turn"
+               " WHERE state IN ('queued', 'running') AND state = 'running' AND attempts >= ?3 AND channel IS NOT NULL",
+               now,
+               fmt::format("Sorry, I was interrupted {} times while answering your message, so I have put it aside. "
+                           "Please send it again if you still need it.",
+                           max_attempts),
+               max_attempts);
+      !ok) {
+    return std::unexpected(ok.error());
+  }
+  if (auto ok = step(report.parked,
+                     "UPDATE turn SET state = 'parked', ended_at = ?1, error = 'cut off too often'"
+                     " WHERE state IN ('queued', 'running') AND state = 'running' AND attempts >= ?2",
+                     now, max_attempts);
+      !ok) {
+    return std::unexpected(ok.error());
+  }
+  if (auto ok = step(report.requeued,
+                     "UPDATE turn SET state = 'queued' WHERE state IN ('queued', 'running') AND state = 'running'");
+      !ok) {
+    return std::unexpected(ok.error());
+  }
+  // The backlog is kept; what is too old to answer is listed, not silently gone (R2).
+  if (auto ok = step(unparked,
+                     "UPDATE event SET skipped = 'older than gateway.max_backlog_age' WHERE id IN"
+                     " (SELECT event_id FROM turn WHERE state IN ('queued', 'running') AND queued_at < ?1)",
+                     oldest);
+      !ok) {
+    return std::unexpected(ok.error());
+  }
+  if (auto ok = step(report.skipped,
+                     "UPDATE turn SET state = 'cancelled', ended_at = ?1, error = 'older than gateway.max_backlog_age'"
+                     " WHERE state IN ('queued', 'running') AND queued_at < ?2",
+                     now, oldest);
+      !ok) {
+    return std::unexpected(ok.error());
+  }
+  if (auto ok =
+          step(report.unknown,
+               "UPDATE outbox SET state = 'unknown', repeats = repeats + 1, error = 'the gateway ended while sending'"
+               " WHERE state IN ('pending', 'sending', 'unknown') AND state = 'sending'");
+      !ok) {
+    return std::unexpected(ok.error());
+  }
+  return report;
+}
+
+Result<int> retire(Database& db, UnixMillis before, int limit) {
+  int gone = 0;
+  for (const std::string_view sql : {
+           "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE ended_at < ?1 AND state = 'sent' LIMIT ?2)",
+           // A turn keeps its row while a reply of it is still on its way or dead.
+           "DELETE FROM turn WHERE id IN (SELECT id FROM turn WHERE ended_at < ?1"
+           " AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.turn_id = turn.id) LIMIT ?2)",
+           "UPDATE event SET body = '', sender_name = '' WHERE id IN (SELECT id FROM event WHERE received_at < ?1"
+           " AND body <> '' AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.event_id = event.id) LIMIT ?2)",
+           "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE last_at < ?1"
+           " AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.session_id = session.id) LIMIT ?2)",
+           "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE ended_at < ?1 LIMIT ?2)",
+       }) {
+    auto changed = change(db, sql, before, limit);
+    if (!changed) return std::unexpected(changed.error());
+    gone += *changed;
+  }
+  return gone;
+}
+
+}  // namespace talaria

@@ -1,0 +1,40 @@
+#pragma once
+// The run ledger: one row for each incarnation, and how it ended. A row without an end whose process is gone was a
+// crash.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "store/database.h"
+
+namespace talaria {
+
+struct RunRow {
+  std::int64_t id = 0;
+  std::int64_t pid = 0;
+  std::uint64_t process_start = 0;
+  std::string boot_id;
+  std::string scope, unit, version;
+  UnixMillis started_at = 0;
+  std::optional<UnixMillis> ready_at, ended_at;
+  std::string verdict;  // empty: runs
+  std::string cause;
+  std::string evidence;  // JSON object, may be empty
+  int exit_code = 0;
+};
+
+[[nodiscard]] Result<std::int64_t> begin_run(Database& db, const RunRow& run);
+[[nodiscard]] Result<> run_ready(Database& db, std::int64_t id, UnixMillis now);
+// The first recorded end is kept.
+[[nodiscard]] Result<> end_run(Database& db, std::int64_t id, const std::string& verdict, const std::string& cause,
+                               const std::string& evidence, int exit_code, UnixMillis now);
+// Runs without an end, other than `except`.
+[[nodiscard]] Result<std::vector<RunRow>> open_runs(Database& db, std::int64_t except);
+// Newest first.
+[[nodiscard]] Result<std::vector<RunRow>> list_runs(Database& db, int limit);
+
+}  // namespace talaria

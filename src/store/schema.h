@@ -1,0 +1,15 @@
+#pragma once
+// The store's schema and its versions (PRAGMA user_version). A database of a newer version is refused: an older program
+// would not keep promises it does not know.
+
+#include "base/result.h"
+#include "store/database.h"
+
+namespace talaria {
+
+inline constexpr int schema_version = 1;
+
+// Brings an empty or older database to schema_version, all steps in one transaction. invalid: newer, or not ours.
+[[nodiscard]] Result<> migrate(Database& db);
+
+}  // namespace talaria

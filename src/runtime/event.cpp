@@ -2,27 +2,31 @@
 
 namespace talaria {
 
-Task<bool> Event::wait(Deadline deadline) {
-  const auto seen = pulses_;
-  if (set_) co_return true;
+void Event::State::wake() {
+  timer.cancel();
+  for (auto* waiting : bounded) waiting->cancel();
+}
+
+Task<bool> Event::wait_on(std::shared_ptr<State> state, Deadline deadline) {
+  const auto seen = state->pulses;
+  const auto woken = [&] { return state->set || state->pulses != seen; };
+  if (state->set) co_return true;
   if (deadline.is_never()) {
-    // One timer serves all who wait without a deadline: cancelling it is the wake-up.
-    while (!set_ && pulses_ == seen) co_await timer_.async_wait(use_task);
+    while (!woken()) co_await state->timer.async_wait(use_task);
     co_return true;
   }
-  // A waiter with a deadline polls nothing: it waits on the shared timer through its own, which the deadline arms.
-  asio::steady_timer mine(timer_.get_executor(), deadline.at());
+  asio::steady_timer mine(state->timer.get_executor(), deadline.at());
   struct Waiter {
-    Event* event;
+    State& state;
     asio::steady_timer* timer;
-    Waiter(Event* e, asio::steady_timer* t) : event(e), timer(t) { event->bounded_.push_back(timer); }
-    ~Waiter() { std::erase(event->bounded_, timer); }
-  } waiter(this, &mine);
-  while (!set_ && pulses_ == seen) {
+    Waiter(State& s, asio::steady_timer* t) : state(s), timer(t) { state.bounded.push_back(timer); }
+    ~Waiter() { std::erase(state.bounded, timer); }
+  } waiter(*state, &mine);
+  while (!woken()) {
     auto [ec] = co_await mine.async_wait(use_task);
     if (!ec) break;
   }
-  co_return set_ || pulses_ != seen;
+  co_return woken();
 }
 
 Task<> sleep_until(Deadline deadline) {

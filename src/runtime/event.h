@@ -1,10 +1,12 @@
 #pragma once
 // Event: coroutines wait until it is set. One event loop thread only. Waiting is cancellable and bounded by a deadline.
+// A waiter may outlive the Event: what it looks at is shared.
 //
 //   Event changed(executor);
 //   co_await changed.wait(Deadline::in(5s));   // true: set, false: the deadline ran out
 //   changed.set();                             // wakes every waiter; stays set until reset()
 
+#include <memory>
 #include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -17,33 +19,36 @@ namespace talaria {
 
 class Event {
  public:
-  explicit Event(asio::any_io_executor executor) : timer_(std::move(executor), SteadyClock::time_point::max()) {}
+  explicit Event(asio::any_io_executor executor) : state_(std::make_shared<State>(std::move(executor))) {}
 
   void set() {
-    set_ = true;
-    wake();
+    state_->set = true;
+    state_->wake();
   }
-  void reset() { set_ = false; }
-  [[nodiscard]] bool is_set() const { return set_; }
+  void reset() { state_->set = false; }
+  [[nodiscard]] bool is_set() const { return state_->set; }
   // Wakes whoever waits now, without staying set.
   void pulse() {
-    ++pulses_;
-    wake();
+    ++state_->pulses;
+    state_->wake();
   }
 
   // True when set or pulsed before the deadline.
-  Task<bool> wait(Deadline deadline = Deadline::never());
+  Task<bool> wait(Deadline deadline = Deadline::never()) { return wait_on(state_, deadline); }
 
  private:
-  void wake() {
-    timer_.cancel();
-    for (auto* timer : bounded_) timer->cancel();
-  }
+  struct State {
+    explicit State(asio::any_io_executor executor) : timer(std::move(executor), SteadyClock::time_point::max()) {}
+    void wake();
 
-  asio::steady_timer timer_;                  // waiters without a deadline
-  std::vector<asio::steady_timer*> bounded_;  // waiters with one, each with its own timer
-  std::uint64_t pulses_ = 0;
-  bool set_ = false;
+    asio::steady_timer timer;                  // waiters without a deadline: cancelling it is the wake-up
+    std::vector<asio::steady_timer*> bounded;  // waiters with one, each with its own timer
+    std::uint64_t pulses = 0;
+    bool set = false;
+  };
+  static Task<bool> wait_on(std::shared_ptr<State> state, Deadline deadline);
+
+  std::shared_ptr<State> state_;
 };
 
 // Sleeps until the deadline; cancellable.

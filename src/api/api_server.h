@@ -1,0 +1,61 @@
+#pragma once
+// The HTTP API: who may ask, and which room answers. Fails closed: no key, no API (R10). Health and metrics need no
+// key; they hold no message and no name of a person.
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/json.hpp>
+
+#include "gateway/gateway.h"
+#include "net/http_server.h"
+
+namespace talaria {
+
+// What the daemon tells about itself; called on the event loop.
+struct DaemonView {
+  std::function<std::string_view()> state;      // starting, running, draining
+  std::function<bool()> ready;                  // store open, API listening, not draining
+  std::function<boost::json::object()> status;  // the keys of interface.md, `gateway status --json`
+};
+
+// Keys compare by digest in constant time, so that neither length nor content leaks.
+class KeyRing {
+ public:
+  explicit KeyRing(const std::vector<std::string>& keys);
+  [[nodiscard]] bool empty() const { return digests_.empty(); }
+  [[nodiscard]] bool accepts(std::string_view key) const;
+
+ private:
+  std::vector<std::array<unsigned char, 32>> digests_;
+};
+
+class ApiRouter {
+ public:
+  // `gateway` may be null while the daemon starts: then everything but /healthz answers 503.
+  ApiRouter(KeyRing keys, DaemonView view, bool loopback_only)
+      : keys_(std::move(keys)), view_(std::move(view)), loopback_only_(loopback_only) {}
+  void attach(Gateway* gateway) { gateway_ = gateway; }
+
+  Task<> handle(HttpRequest request, HttpExchange& exchange);
+
+ private:
+  Task<> handle_v1(HttpRequest request, HttpExchange& exchange);
+
+  KeyRing keys_;
+  DaemonView view_;
+  bool loopback_only_;
+  Gateway* gateway_ = nullptr;
+};
+
+// Routes of /v1 after the asker is known; the control socket, whose peers are known by user id, shares them.
+Task<> route_v1(Gateway& gateway, HttpRequest request, HttpExchange& exchange);
+
+// RFC 9457.
+[[nodiscard]] HttpResponse problem(int status, std::string_view title, std::string_view detail = {});
+[[nodiscard]] HttpResponse json_response(const boost::json::value& value, int status = 200);
+
+}  // namespace talaria

@@ -1,0 +1,52 @@
+#pragma once
+// The control socket: how the command line, the service manager's hooks and a second instance talk to the running
+// gateway. HTTP over <runtime>/control.sock; a peer counts by its user id (SO_PEERCRED): ours or root's, nobody else.
+//
+//   GET  /control/status                      POST /control/announce {"target","by"}
+//   POST /control/stop {"by"}                 POST /control/restart {"by"}
+//   POST /control/send {"channel","conversation","thread","text","wait_ms"}
+//   GET  /control/outbox?state=S              POST /control/outbox/retry|discard {"id"}
+//   GET  /control/sessions                    GET  /control/session?key=K      POST /control/session/reset {"key"}
+//   GET  /control/history?n=N                 and all of /v1
+
+#include <functional>
+#include <string>
+
+#include "api/api_server.h"
+#include "process/identity.h"
+#include "store/store.h"
+
+namespace talaria {
+
+// What the daemon does when asked; each is called on the event loop and returns at once.
+struct ControlActions {
+  std::function<Result<>(const std::string& target, const std::string& by)> announce;
+  std::function<void(const std::string& by)> stop;
+  std::function<Result<>(const std::string& by)> restart;
+};
+
+// One run of the ledger, in the keys of `last_end` (interface.md).
+struct RunRow;
+[[nodiscard]] boost::json::object to_json(const RunRow& run);
+
+class ControlRouter {
+ public:
+  ControlRouter(DaemonView view, ControlActions actions) : view_(std::move(view)), actions_(std::move(actions)) {}
+  void attach(Gateway* gateway, Store* store) {
+    gateway_ = gateway;
+    store_ = store;
+  }
+  Task<> handle(HttpRequest request, HttpExchange& exchange);
+
+ private:
+  Task<HttpResponse> answer(HttpRequest request);
+  Task<HttpResponse> answer_store(std::string path, HttpRequest request);
+  Task<HttpResponse> send(boost::json::object body);
+
+  DaemonView view_;
+  ControlActions actions_;
+  Gateway* gateway_ = nullptr;
+  Store* store_ = nullptr;
+};
+
+}  // namespace talaria

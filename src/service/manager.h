@@ -1,8 +1,8 @@
 #pragma once
 // What the service manager knows about us: asked, never guessed.
 //
-// Both private sockets of systemd (/run/systemd/private for root; $XDG_RUNTIME_DIR/systemd/private) speak D-Bus peer to peer without
-// the bus daemon, so they answer where the bus is gone or hangs; they are asked first, the bus second.
+// Both private sockets of systemd (/run/systemd/private for root; $XDG_RUNTIME_DIR/systemd/private) speak D-Bus peer to
+// peer without the bus daemon, so they answer where the bus is gone or hangs; they are asked first, the bus second.
 
 #include <chrono>
 #include <optional>
@@ -20,23 +20,23 @@ enum class ManagerKind { none, systemd_system, systemd_user };
 // Who supervises this process, found once at the start.
 struct Supervision {
   ManagerKind manager = ManagerKind::none;
-  int manager_pid = 0;       // whose signals are the manager's; 0: none
-  std::string unit;          // "talaria-gateway@default.service"; empty: none
+  int manager_pid = 0;  // whose signals are the manager's; 0: none
+  std::string unit;     // "talaria-gateway@default.service"; empty: none
   [[nodiscard]] bool supervised() const { return manager != ManagerKind::none; }
 };
-// Supervised: NOTIFY_SOCKET is set and our parent is a systemd, or the manager names our PID as the main process of a unit (from
-// the cgroup path). INVOCATION_ID alone proves nothing: it leaks into every child and desktop terminal.
+// Supervised: NOTIFY_SOCKET is set and our parent is a systemd, or the manager names our PID as the main process of a
+// unit (from the cgroup path). INVOCATION_ID alone proves nothing: it leaks into every child and desktop terminal.
 [[nodiscard]] Supervision find_supervision();
 
 // The manager's answer about a unit of its own.
 struct UnitAnswer {
   std::string active_state;  // active, deactivating, …
   std::string sub_state;
-  std::string result;        // success, oom-kill, watchdog, timeout, exit-code, …
+  std::string result;  // success, oom-kill, watchdog, timeout, exit-code, …
   int main_pid = 0;
-  std::string job_type;      // "stop", "restart", "start", …; empty: no job
+  std::string job_type;          // "stop", "restart", "start", …; empty: no job
   bool system_stopping = false;  // the manager itself is shutting down (SystemState "stopping")
-  std::string via;           // which socket answered, for the record
+  std::string via;               // which socket answered, for the record
 };
 // Asks, on the event loop, bounded by the deadline (whatever the peer does: hang, half an answer, close).
 Task<Result<UnitAnswer>> ask_unit(ManagerKind manager, std::string unit, Deadline deadline);

@@ -1,6 +1,6 @@
 #pragma once
-// sd_notify(3): what the manager is told. Every call is a no-op without NOTIFY_SOCKET. The variable is taken out of the environment at
-// construction so that no child inherits it.
+// sd_notify(3): what the manager is told. Every call is a no-op without NOTIFY_SOCKET. The variable is taken out of the
+// environment at construction so that no child inherits it.
 
 #include <cstdint>
 #include <string>

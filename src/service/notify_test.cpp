@@ -1,0 +1,133 @@
+#include "service/notify.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstdlib>
+
+#include "service/fake_manager_test_support.h"
+
+namespace talaria {
+namespace {
+
+using testing::TemporaryDirectory;
+
+// The manager's end: a datagram socket at a path or (name with '@') in the abstract namespace.
+class NotifySocket {
+ public:
+  explicit NotifySocket(const std::string& name)
+      : fd_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, name.data(), name.size());
+    if (name.starts_with('@')) address.sun_path[0] = '\0';
+    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+    if (::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), length) < 0)
+      throw std::runtime_error("bind " + name);
+  }
+  // The next datagram; "(nothing)" when there is none.
+  std::string receive() {
+    char buffer[4096];
+    const auto n = ::recv(fd_.get(), buffer, sizeof buffer, 0);
+    return n < 0 ? "(nothing)" : std::string(buffer, static_cast<std::size_t>(n));
+  }
+
+ private:
+  UniqueFd fd_;
+};
+
+class NotifyTest : public ::testing::Test {
+ protected:
+  void TearDown() override {
+    for (const char* name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) ::unsetenv(name);
+  }
+  TemporaryDirectory dir_;
+};
+
+TEST_F(NotifyTest, SaysEachThingInOneDatagram) {
+  NotifySocket manager(dir_ / "notify");
+  ::setenv("NOTIFY_SOCKET", (dir_ / "notify").c_str(), 1);
+  const Notifier notifier;
+  EXPECT_TRUE(notifier.active());
+  notifier.ready("running");
+  EXPECT_EQ(manager.receive(), "READY=1\nSTATUS=running");
+  notifier.status("2 turns");
+  EXPECT_EQ(manager.receive(), "STATUS=2 turns");
+  notifier.extend(Millis{1'500});
+  EXPECT_EQ(manager.receive(), "EXTEND_TIMEOUT_USEC=1500000");
+  notifier.watchdog();
+  EXPECT_EQ(manager.receive(), "WATCHDOG=1");
+  notifier.stopping("draining");
+  EXPECT_EQ(manager.receive(), "STOPPING=1\nSTATUS=draining");
+  EXPECT_EQ(manager.receive(), "(nothing)");
+}
+
+TEST_F(NotifyTest, KnowsAbstractSockets) {
+  const auto name = "@talaria-notify-test-" + std::to_string(::getpid());
+  NotifySocket manager(name);
+  ::setenv("NOTIFY_SOCKET", name.c_str(), 1);
+  const Notifier notifier;
+  notifier.status("here");
+  EXPECT_EQ(manager.receive(), "STATUS=here");
+}
+
+TEST_F(NotifyTest, TakesTheVariablesOutOfTheEnvironment) {
+  ::setenv("NOTIFY_SOCKET", (dir_ / "notify").c_str(), 1);
+  ::setenv("WATCHDOG_USEC", "30000000", 1);
+  ::setenv("WATCHDOG_PID", std::to_string(::getpid()).c_str(), 1);
+  const Notifier notifier;
+  EXPECT_EQ(notifier.watchdog_interval(), Millis{30'000});
+  EXPECT_EQ(std::getenv("NOTIFY_SOCKET"), nullptr);
+  EXPECT_EQ(std::getenv("WATCHDOG_USEC"), nullptr);
+  EXPECT_EQ(std::getenv("WATCHDOG_PID"), nullptr);
+}
+
+TEST_F(NotifyTest, AWatchdogForAnotherProcessIsNotOurs) {
+  ::setenv("WATCHDOG_USEC", "30000000", 1);
+  ::setenv("WATCHDOG_PID", "1", 1);
+  EXPECT_EQ(Notifier().watchdog_interval(), Millis{0});
+  ::setenv("WATCHDOG_USEC", "soon", 1);
+  EXPECT_EQ(Notifier().watchdog_interval(), Millis{0});
+}
+
+TEST_F(NotifyTest, AStatusCannotSmuggleAnotherVariable) {
+  NotifySocket manager(dir_ / "notify");
+  ::setenv("NOTIFY_SOCKET", (dir_ / "notify").c_str(), 1);
+  const Notifier notifier;
+  notifier.status("a\nMAINPID=1\nb");
+  EXPECT_EQ(manager.receive(), "STATUS=a MAINPID=1 b");
+}
+
+TEST_F(NotifyTest, ALongStatusIsCutBetweenCharacters) {
+  NotifySocket manager(dir_ / "notify");
+  ::setenv("NOTIFY_SOCKET", (dir_ / "notify").c_str(), 1);
+  const Notifier notifier;
+  notifier.status(std::string(511, 'x') + "äöü");
+  EXPECT_EQ(manager.receive(), "STATUS=" + std::string(511, 'x'));
+}
+
+TEST_F(NotifyTest, WithoutAManagerNothingHappens) {
+  EXPECT_FALSE(Notifier().active());
+  Notifier().ready("running");
+  ::setenv("NOTIFY_SOCKET", "relative", 1);
+  EXPECT_FALSE(Notifier().active());
+  ::setenv("NOTIFY_SOCKET", ("/" + std::string(200, 'x')).c_str(), 1);
+  EXPECT_FALSE(Notifier().active());
+  ::setenv("NOTIFY_SOCKET", (dir_ / "gone").c_str(), 1);
+  Notifier().ready("running");
+}
+
+TEST_F(NotifyTest, AStuckManagerHoldsNobodyUp) {
+  NotifySocket manager(dir_ / "notify");
+  ::setenv("NOTIFY_SOCKET", (dir_ / "notify").c_str(), 1);
+  const Notifier notifier;
+  const auto began = SteadyClock::now();
+  for (int i = 0; i < 5'000; ++i) notifier.watchdog();  // far more than the queue holds
+  notifier.stopping("draining");
+  EXPECT_LT(SteadyClock::now() - began, std::chrono::seconds{5});
+  EXPECT_EQ(manager.receive(), "WATCHDOG=1");
+}
+
+}  // namespace
+}  // namespace talaria

@@ -1,7 +1,7 @@
 #pragma once
-// HTTP/1.1 client over TCP, TLS (verified against the system's store, or ca_file; server name checked; TLS 1.2 and later)
-// or a UNIX socket. Kept connections are reused per origin, at most `idle_per_origin`; a reused connection that turns out
-// closed before a byte of the answer came is replaced by a fresh one once, transparently.
+// HTTP/1.1 client over TCP, TLS (verified against the system's store, or ca_file; server name checked; TLS 1.2 and
+// later) or a UNIX socket. Kept connections are reused per origin, at most `idle_per_origin`; a reused connection that
+// turns out closed before a byte of the answer came is replaced by a fresh one once, transparently.
 
 #include <cstdint>
 #include <functional>
@@ -61,12 +61,12 @@ class HttpClient {
   // The whole exchange, body collected.
   Task<std::expected<HttpResponse, HttpFailure>> request(HttpOrigin origin, HttpRequest request, Deadline deadline);
 
-  // Streams the body: `on_head` once (return false to stop and close), then `on_data` for each piece as it arrives (return
-  // false to stop and close). The returned response has status and headers; its body is empty.
+  // Streams the body: `on_head` once (return false to stop and close), then `on_data` for each piece as it arrives
+  // (return false to stop and close). The returned response has status and headers; its body is empty.
   using OnHead = std::function<bool(const HttpResponse& head)>;
   using OnData = std::function<bool(std::string_view piece)>;
-  Task<std::expected<HttpResponse, HttpFailure>> stream(HttpOrigin origin, HttpRequest request, Deadline deadline, OnHead on_head,
-                                                   OnData on_data);
+  Task<std::expected<HttpResponse, HttpFailure>> stream(HttpOrigin origin, HttpRequest request, Deadline deadline,
+                                                        OnHead on_head, OnData on_data);
 
  private:
   struct Impl;

@@ -1,6 +1,7 @@
 #pragma once
-// HTTP/1.1 server (RFC 9112) over TCP or a UNIX socket, on the event loop's thread. Bounded everywhere: header size, body
-// size, number of connections, time to send a request, time a client may take to read an answer. A slow client holds up nobody.
+// HTTP/1.1 server (RFC 9112) over TCP or a UNIX socket, on the event loop's thread. Bounded everywhere: header size,
+// body size, number of connections, time to send a request, time a client may take to read an answer. A slow client
+// holds up nobody.
 
 #include <cstdint>
 #include <functional>
@@ -19,12 +20,12 @@
 namespace talaria {
 
 struct HttpServerLimits {
-  std::size_t header_bytes = 16 * 1024;       // more: 431
-  std::size_t body_bytes = 4 * 1024 * 1024;   // more: 413
-  std::size_t connections = 1024;             // more: accepted, answered 503 and closed
-  Millis request_time{15'000};                // from the first byte of a request to its last: 408
-  Millis idle_time{75'000};                   // between requests of a kept connection
-  Millis write_time{30'000};                  // one write without progress: the connection is cut
+  std::size_t header_bytes = 16 * 1024;      // more: 431
+  std::size_t body_bytes = 4 * 1024 * 1024;  // more: 413
+  std::size_t connections = 1024;            // more: accepted, answered 503 and closed
+  Millis request_time{15'000};               // from the first byte of a request to its last: 408
+  Millis idle_time{75'000};                  // between requests of a kept connection
+  Millis write_time{30'000};                 // one write without progress: the connection is cut
 };
 
 // One request's answer. Exactly one of send() or begin()…end() per exchange.
@@ -53,7 +54,8 @@ class HttpServer {
   HttpServer& operator=(const HttpServer&) = delete;
   ~HttpServer();
 
-  // Takes over a listening, non-blocking stream socket (see net/listen.h) and starts to accept. May be called for several.
+  // Takes over a listening, non-blocking stream socket (see net/listen.h) and starts to accept. May be called for
+  // several.
   Result<> serve(UniqueFd listener);
 
   // Closes the listeners and idle connections; exchanges in progress go on, their connections close after them.

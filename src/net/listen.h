@@ -28,8 +28,8 @@ struct Listener {
   UniqueFd fd;        // non-blocking, close-on-exec, backlog SOMAXCONN
   Endpoint endpoint;  // with the real port where 0 was asked for
 };
-// TCP: SO_REUSEADDR. UNIX: mode 0600; a socket file that nobody listens on is replaced, one that is alive is `conflict`.
-// EADDRINUSE → conflict, with the PID and command that hold a TCP port where /proc tells.
+// TCP: SO_REUSEADDR. UNIX: mode 0600; a socket file that nobody listens on is replaced, one that is alive is
+// `conflict`. EADDRINUSE → conflict, with the PID and command that hold a TCP port where /proc tells.
 [[nodiscard]] Result<Listener> listen_on(const Endpoint& endpoint);
 
 }  // namespace talaria

@@ -20,13 +20,15 @@ struct DialOptions {
 class Stream {
  public:
   virtual ~Stream() = default;
-  // Appends at least one byte to `buffer` (at most `max` bytes); `unavailable` "connection closed" at the end of the stream.
+  // Appends at least one byte to `buffer` (at most `max` bytes); `unavailable` "connection closed" at the end of the
+  // stream.
   virtual Task<Result<std::size_t>> read_some(std::string& buffer, std::size_t max, Deadline deadline) = 0;
   virtual Task<Result<>> write_all(std::string_view data, Deadline deadline) = 0;
   virtual void close() = 0;  // at once, pending operations end with an error
 };
 
-// Resolves (off the loop's thread), connects to each address in turn, shakes hands and verifies the peer's certificate and name.
+// Resolves (off the loop's thread), connects to each address in turn, shakes hands and verifies the peer's certificate
+// and name.
 Task<Result<std::unique_ptr<Stream>>> dial(DialOptions options, Deadline deadline);
 
 }  // namespace talaria

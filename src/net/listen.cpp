@@ -1,0 +1,200 @@
+#include "net/listen.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <optional>
+
+#include "net/port_holder.h"
+
+namespace talaria {
+
+namespace {
+
+constexpr std::string_view example = R"(write for example "127.0.0.1:8790", "[::1]:8790" or "unix:/run/talaria.sock")";
+
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+  [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
+std::optional<Address> numeric_address(const std::string& host, std::uint16_t port) {
+  Address address;
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&address.storage);
+  if (inet_pton(AF_INET, host.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    address.size = sizeof *v4;
+    return address;
+  }
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.storage);
+  if (inet_pton(AF_INET6, host.c_str(), &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    address.size = sizeof *v6;
+    return address;
+  }
+  return std::nullopt;
+}
+
+Result<Address> unix_address(const std::string& path) {
+  Address address;
+  auto* un = reinterpret_cast<sockaddr_un*>(&address.storage);
+  if (path.empty() || path.front() != '/' || path.find('\0') != std::string::npos) {
+    return fail(ErrorKind::invalid, fmt::format("\"{}\" is not an absolute path for a UNIX socket; {}", path, example));
+  }
+  if (path.size() >= sizeof un->sun_path) {
+    return fail(ErrorKind::invalid,
+                fmt::format("the path of the UNIX socket \"{}\" has {} bytes, the system allows {}; "
+                            "choose a shorter one",
+                            path, path.size(), sizeof un->sun_path - 1));
+  }
+  un->sun_family = AF_UNIX;
+  std::memcpy(un->sun_path, path.data(), path.size());
+  address.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+  return address;
+}
+
+Result<UniqueFd> make_socket(int family, std::string_view what) {
+  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return fail_errno(errno, fmt::format("create a socket for {}", what));
+  return fd;
+}
+
+Result<Listener> listen_tcp(const TcpEndpoint& wanted) {
+  const std::string name = to_string(wanted);
+  const auto address = numeric_address(wanted.host == "localhost" ? "127.0.0.1" : wanted.host, wanted.port);
+  if (!address) {
+    return fail(ErrorKind::invalid,
+                fmt::format("listen on {}: \"{}\" is not a numeric address; {}", name, wanted.host, example));
+  }
+  auto fd = make_socket(address->storage.ss_family, name);
+  if (!fd) return std::unexpected(fd.error());
+  const int on = 1;
+  setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::bind(fd->get(), address->get(), address->size) != 0 || ::listen(fd->get(), SOMAXCONN) != 0) {
+    const int err = errno;
+    if (err != EADDRINUSE) return fail_errno(err, fmt::format("listen on {}", name));
+    const auto holder = find_port_holder(wanted.port);
+    return fail(ErrorKind::conflict, holder ? fmt::format("listen on {}: the port is held by process {} ({})", name,
+                                                          holder->pid, holder->command)
+                                            : fmt::format("listen on {}: the port is held by another process", name));
+  }
+  Address real;
+  real.size = sizeof real.storage;
+  TcpEndpoint endpoint = wanted;
+  if (getsockname(fd->get(), reinterpret_cast<sockaddr*>(&real.storage), &real.size) == 0) {
+    // sin_port and sin6_port stand at the same place (RFC 3493, 3.3).
+    endpoint.port = ntohs(reinterpret_cast<const sockaddr_in*>(&real.storage)->sin_port);
+  }
+  return Listener{std::move(*fd), endpoint};
+}
+
+// Makes room at `path`: removes a socket file that nobody listens on. Anything else found there is a conflict.
+Result<> remove_dead_socket(const std::string& path, const Address& address) {
+  struct stat info{};
+  if (::lstat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT) return {};
+    return fail_errno(errno, fmt::format("look at {}", path));
+  }
+  if (!S_ISSOCK(info.st_mode)) {
+    return fail(ErrorKind::conflict,
+                fmt::format("listen on unix:{}: the path exists and is not a socket; remove it or choose "
+                            "another",
+                            path));
+  }
+  auto probe = make_socket(AF_UNIX, path);
+  if (!probe) return std::unexpected(probe.error());
+  if (::connect(probe->get(), address.get(), address.size) == 0 || errno == EAGAIN) {
+    return fail(ErrorKind::conflict, fmt::format("listen on unix:{}: another process listens there", path));
+  }
+  if (errno != ECONNREFUSED && errno != ENOENT) return fail_errno(errno, fmt::format("connect to unix:{}", path));
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+    return fail_errno(errno, fmt::format("remove the dead socket {}", path));
+  return {};
+}
+
+Result<Listener> listen_unix(const UnixEndpoint& wanted) {
+  const auto address = unix_address(wanted.path);
+  if (!address) return std::unexpected(address.error());
+  if (auto room = remove_dead_socket(wanted.path, *address); !room) return std::unexpected(room.error());
+  auto fd = make_socket(AF_UNIX, wanted.path);
+  if (!fd) return std::unexpected(fd.error());
+  // The mode of the descriptor becomes the mode of the file at bind(): there is no moment with a wider one, and no need
+  // to touch the process-wide umask.
+  if (::fchmod(fd->get(), 0600) != 0) return fail_errno(errno, fmt::format("set the mode of {}", wanted.path));
+  if (::bind(fd->get(), address->get(), address->size) != 0 || ::listen(fd->get(), SOMAXCONN) != 0) {
+    return fail_errno(errno, fmt::format("listen on unix:{}", wanted.path));
+  }
+  return Listener{std::move(*fd), wanted};
+}
+
+std::unexpected<Error> bad_endpoint(std::string_view text, std::string_view why) {
+  return fail(ErrorKind::invalid, fmt::format("\"{}\" is not an address to listen on: {}; {}", text, why, example));
+}
+
+}  // namespace
+
+Result<Endpoint> parse_endpoint(std::string_view text) {
+  if (text.starts_with("unix:")) {
+    UnixEndpoint endpoint{std::string(text.substr(5))};
+    if (auto address = unix_address(endpoint.path); !address) return std::unexpected(address.error());
+    return endpoint;
+  }
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos) return bad_endpoint(text, "the port is missing");
+  std::string_view host = text.substr(0, colon);
+  const std::string_view digits = text.substr(colon + 1);
+  const bool bracketed = host.starts_with('[') && host.ends_with(']') && host.size() > 2;
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (bracketed != (host.find(':') != std::string_view::npos)) {
+    return bad_endpoint(text, "square brackets belong around an IPv6 address, and only there");
+  }
+  std::uint16_t port = 0;
+  const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (ec != std::errc{} || end != digits.data() + digits.size()) {
+    return bad_endpoint(text, fmt::format("\"{}\" is not a port from 0 to 65535", digits));
+  }
+  TcpEndpoint endpoint{std::string(host), port};
+  if (endpoint.host.find('\0') != std::string::npos ||
+      (endpoint.host != "localhost" && !numeric_address(endpoint.host, port))) {
+    return bad_endpoint(text, fmt::format("\"{}\" is not a numeric address", host));
+  }
+  return endpoint;
+}
+
+std::string to_string(const Endpoint& endpoint) {
+  if (const auto* tcp = std::get_if<TcpEndpoint>(&endpoint)) {
+    return tcp->host.find(':') == std::string::npos ? fmt::format("{}:{}", tcp->host, tcp->port)
+                                                    : fmt::format("[{}]:{}", tcp->host, tcp->port);
+  }
+  return "unix:" + std::get<UnixEndpoint>(endpoint).path;
+}
+
+bool is_loopback(const Endpoint& endpoint) {
+  const auto* tcp = std::get_if<TcpEndpoint>(&endpoint);
+  if (tcp == nullptr || tcp->host == "localhost") return true;
+  const auto address = numeric_address(tcp->host, tcp->port);
+  if (!address) return false;
+  if (address->storage.ss_family == AF_INET) {
+    return (ntohl(reinterpret_cast<const sockaddr_in*>(&address->storage)->sin_addr.s_addr) >> 24) == 127;
+  }
+  const in6_addr& v6 = reinterpret_cast<const sockaddr_in6*>(&address->storage)->sin6_addr;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+}
+
+Result<Listener> listen_on(const Endpoint& endpoint) {
+  if (const auto* tcp = std::get_if<TcpEndpoint>(&endpoint)) return listen_tcp(*tcp);
+  return listen_unix(std::get<UnixEndpoint>(endpoint));
+}
+
+}  // namespace talaria

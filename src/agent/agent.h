@@ -55,6 +55,8 @@ class ReplySink {
   virtual ~ReplySink() = default;
   // The next piece of the answer, in order; never empty. Must not block or throw.
   virtual void on_text(std::string_view piece) = 0;
+  // False: nobody reads along, so an agent may fetch the answer whole.
+  [[nodiscard]] virtual bool wants_pieces() const { return true; }
 };
 
 class Agent {

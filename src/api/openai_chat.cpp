@@ -124,6 +124,7 @@ std::int64_t now_seconds() { return SystemWallClock().now() / 1000; }
 class Silent final : public ReplySink {
  public:
   void on_text(std::string_view) override {}
+  [[nodiscard]] bool wants_pieces() const override { return false; }
 };
 
 // Collects what the agent says until the connection's coroutine writes it out.

@@ -17,6 +17,7 @@ namespace {
 class NoSink final : public ReplySink {
  public:
   void on_text(std::string_view) override {}
+  [[nodiscard]] bool wants_pieces() const override { return false; }
 };
 
 RouteRow row_of(const Route& route) { return {route.channel, route.conversation, route.thread, route.reply_to}; }
@@ -316,6 +317,7 @@ Task<> Gateway::Impl::run_keyed(std::shared_ptr<Keyed> state, std::string key, s
     void on_text(std::string_view piece) override {
       if (keyed.sink != nullptr) keyed.sink->on_text(piece);
     }
+    [[nodiscard]] bool wants_pieces() const override { return keyed.sink != nullptr && keyed.sink->wants_pieces(); }
     Keyed& keyed;
   } relay(*state);
   struct Leave {

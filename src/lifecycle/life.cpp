@@ -11,6 +11,7 @@ constexpr Millis start_extension{30'000};
 std::string_view to_string(LifeState state) {
   switch (state) {
     case LifeState::starting: return "starting";
+    case LifeState::standby: return "standby";
     case LifeState::running: return "running";
     case LifeState::draining: return "draining";
   }
@@ -22,6 +23,12 @@ void Life::enter_starting(std::string waiting_for) {
   detail_ = std::move(waiting_for);
   notifier_.extend(start_extension);
   notifier_.status("starting: " + detail_);
+}
+
+void Life::enter_standby(std::string waiting_for) {
+  state_ = LifeState::standby;
+  detail_ = std::move(waiting_for);
+  notifier_.ready("standby for " + detail_);
 }
 
 void Life::enter_running(std::string detail) {

@@ -11,7 +11,7 @@
 
 namespace talaria {
 
-enum class LifeState { starting, running, draining };
+enum class LifeState { starting, standby, running, draining };
 [[nodiscard]] std::string_view to_string(LifeState state);
 
 class Life {
@@ -21,6 +21,8 @@ class Life {
   // Something that is needed can't be had yet: named in the status line, retried by the caller, and the manager's start
   // time-out is extended. Never READY.
   void enter_starting(std::string waiting_for);
+  // Another incarnation owns the home; we wait for it and say so. READY, so that no start job hangs.
+  void enter_standby(std::string waiting_for);
   void enter_running(std::string detail);
   void enter_draining(std::string why);
 

@@ -1,0 +1,93 @@
+#pragma once
+// The daemon: what one run owns, and the steps from the first to the last. Members are in the order of their making;
+// what is used by others is made before them and outlives them.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/json.hpp>
+
+#include "api/api_server.h"
+#include "api/control.h"
+#include "config/loading.h"
+#include "daemon/gateway_main.h"
+#include "daemon/stop_guard.h"
+#include "daemon/wiring.h"
+#include "gateway/gateway.h"
+#include "lifecycle/end.h"
+#include "lifecycle/life.h"
+#include "lifecycle/signals.h"
+#include "net/http_server.h"
+#include "net/listen.h"
+#include "process/instance_lock.h"
+#include "runtime/task_group.h"
+#include "service/manager.h"
+#include "service/notify.h"
+#include "store/store.h"
+
+namespace talaria {
+
+class Daemon {
+ public:
+  Daemon(asio::any_io_executor executor, GatewayOptions options, Config config, Wiring wiring);
+
+  Task<GatewayExit> run();
+
+ private:
+  // The steps of a start. False: the run was told to end, or can't go on; the End says why.
+  Task<bool> claim_home();
+  Task<bool> stand_by();
+  Task<bool> open_control_socket();
+  Task<bool> open_store();
+  Task<bool> listen_api();
+  Task<bool> start_gateway();
+
+  // Tries until it succeeds, waiting out what may pass. `what` names the resource for status and log.
+  Task<bool> wait_for(std::string what, std::function<Task<Result<>>()> attempt);
+  void end_for_good(const Error& error, ExitCode code);
+
+  Task<GatewayExit> stop();
+  Task<> record_end(const End& end, int exit_code, Deadline deadline);
+  Task<> ping_watchdog();
+  Task<> retire_old_rows();
+
+  [[nodiscard]] bool ready() const;
+  [[nodiscard]] boost::json::object status() const;
+  [[nodiscard]] DaemonView view();
+  [[nodiscard]] ControlActions control_actions();
+
+  asio::any_io_executor executor_;
+  const GatewayOptions options_;
+  const Config config_;
+  Wiring wiring_;
+  SystemWallClock clock_;
+  const UnixMillis started_at_;
+  const Incarnation self_;
+
+  const Supervision supervision_;
+  const Notifier notifier_;
+  Life life_;
+  EndRequest end_;
+  AnnouncementDesk desk_;
+  SignalReader signals_;
+  std::optional<Error> final_error_;
+
+  std::optional<InstanceLock> lock_;
+  std::optional<LockRecord> standby_for_;
+  std::optional<Store> store_;
+  std::int64_t run_id_ = 0;
+  std::optional<boost::json::object> last_end_;
+  std::string api_address_;
+
+  std::optional<Gateway> gateway_;
+  ControlRouter control_router_;
+  ApiRouter api_router_;
+  std::optional<HttpServer> control_server_;
+  std::optional<HttpServer> api_server_;
+  StopGuard stop_guard_;
+  TaskGroup tasks_;
+};
+
+}  // namespace talaria

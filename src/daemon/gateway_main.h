@@ -1,0 +1,25 @@
+#pragma once
+// One run of the gateway, from its first line to its exit code.
+
+#include <string>
+
+#include "config/paths.h"
+
+namespace talaria {
+
+struct GatewayOptions {
+  ProfilePaths paths;
+  Scope scope = Scope::user;
+  bool wait = false;     // home taken: wait for it, as a supervised start does
+  bool verbose = false;  // log at debug level
+};
+
+struct GatewayExit {
+  int code = 0;
+  bool execute_again = false;  // the caller is to execute the program again, with the same arguments
+};
+
+// Runs until it is told to end. Nothing of the process survives but what the caller made before.
+[[nodiscard]] GatewayExit gateway_main(GatewayOptions options);
+
+}  // namespace talaria

@@ -1,0 +1,36 @@
+#pragma once
+// Wiring by plain constructors: the configuration's agents and channels become objects, its secret references become
+// secrets.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/agent.h"
+#include "channel/channel.h"
+#include "config/loading.h"
+
+namespace talaria {
+
+// The secrets of one run, read once, before anything is touched.
+struct Wiring {
+  std::vector<std::string> api_keys;
+  std::map<std::string, std::string> agent_keys;  // by agent
+  struct ChannelSecrets {
+    std::string sasl_password, server_password;
+  };
+  std::map<std::string, ChannelSecrets> channel_secrets;  // by channel
+  std::vector<std::string> hidden_environment;            // names that no child may inherit
+};
+
+// A secret that can't be read becomes a diagnostic of `loaded`.
+[[nodiscard]] Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file);
+
+[[nodiscard]] std::map<std::string, std::unique_ptr<Agent>> make_agents(const Config& config, const Wiring& wiring,
+                                                                        asio::any_io_executor executor);
+[[nodiscard]] std::vector<std::unique_ptr<Channel>> make_channels(const Config& config, const Wiring& wiring,
+                                                                  asio::any_io_executor executor,
+                                                                  const WallClock& clock);
+
+}  // namespace talaria

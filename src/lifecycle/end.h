@@ -1,0 +1,43 @@
+#pragma once
+// The end of an incarnation: asked for once. The first cause is kept; whoever asks later only shortens the drain.
+
+#include <optional>
+#include <string>
+
+#include "lifecycle/verdict.h"
+#include "runtime/event.h"
+
+namespace talaria {
+
+struct End {
+  Verdict verdict;
+  std::string evidence;        // JSON object
+  bool execute_again = false;  // no manager brings us back: become a fresh process ourselves
+};
+
+class EndRequest {
+ public:
+  explicit EndRequest(asio::any_io_executor executor) : asked_(executor), again_(executor) {}
+
+  void ask(End end) {
+    if (end_) {
+      again_.set();
+      return;
+    }
+    end_ = std::move(end);
+    asked_.set();
+  }
+  [[nodiscard]] bool asked() const { return end_.has_value(); }
+  [[nodiscard]] const End& end() const { return *end_; }
+  // Set by the first request.
+  [[nodiscard]] Event& event() { return asked_; }
+  // Set by any further one: cut the drain short.
+  [[nodiscard]] Event& impatient() { return again_; }
+
+ private:
+  std::optional<End> end_;
+  Event asked_;
+  Event again_;
+};
+
+}  // namespace talaria

@@ -1,6 +1,6 @@
 #pragma once
-// Child processes: each in its own process group, stdin/stdout/stderr on pipes, started without fork()'s copies of our memory
-// (posix_spawn), reaped through a pidfd. The whole group ends with its handle: TERM, then KILL.
+// Child processes: each in its own process group, stdin/stdout/stderr on pipes, started without fork()'s copies of our
+// memory (posix_spawn), reaped through a pidfd. The whole group ends with its handle: TERM, then KILL.
 
 #include <functional>
 #include <memory>
@@ -17,24 +17,24 @@ namespace talaria {
 
 struct ChildSpec {
   std::vector<std::string> command;      // argv; command[0] is looked up in PATH when it has no slash
-  std::vector<std::string> environment;  // "NAME=value", added to ours (ours less NOTIFY_SOCKET, WATCHDOG_*, LISTEN_*, and secrets
-                                         // named in `hidden`)
+  std::vector<std::string> environment;  // "NAME=value", added to ours (ours less NOTIFY_SOCKET, WATCHDOG_*, LISTEN_*,
+                                         // and secrets named in `hidden`)
   std::vector<std::string> hidden;
   std::string working_directory;  // empty: ours
 };
 
 struct ChildResult {
-  int exit_code = -1;   // -1: ended by a signal
+  int exit_code = -1;  // -1: ended by a signal
   int signal = 0;
-  std::string out;      // standard output, cut at max_output
-  std::string err_tail; // last 4 KiB of standard error
+  std::string out;       // standard output, cut at max_output
+  std::string err_tail;  // last 4 KiB of standard error
   bool truncated = false;
 };
 
-// Runs to the end: writes `input` to stdin and closes it, collects stdout (each piece also goes to on_output), waits until the
-// process has ended and its pipes are closed or 200 ms have gone by. At the deadline (ErrorKind::timeout), on cancellation and
-// when the output exceeds `max_output` (ErrorKind::limit) the group gets TERM and after `grace` KILL. Whatever the outcome,
-// no process of the group is left when this returns.
+// Runs to the end: writes `input` to stdin and closes it, collects stdout (each piece also goes to on_output), waits
+// until the process has ended and its pipes are closed or 200 ms have gone by. At the deadline (ErrorKind::timeout), on
+// cancellation and when the output exceeds `max_output` (ErrorKind::limit) the group gets TERM and after `grace` KILL.
+// Whatever the outcome, no process of the group is left when this returns.
 Task<Result<ChildResult>> run_child(ChildSpec spec, std::string input, std::size_t max_output, Deadline deadline,
                                     Millis grace = Millis{2'000}, std::function<void(std::string_view)> on_output = {});
 

@@ -1,6 +1,7 @@
 #pragma once
 // Who a process is. A PID alone names nobody: it is recycled, and a zombie still has one. An incarnation is named by
-// (boot id, PID, process start time); a process is addressed through a pidfd that is opened first and checked afterwards.
+// (boot id, PID, process start time); a process is addressed through a pidfd that is opened first and checked
+// afterwards.
 
 #include <sys/types.h>
 
@@ -50,7 +51,7 @@ class ProcessHandle {
   // not_found: it has ended, is a zombie, or the PID belongs to another process now.
   [[nodiscard]] static Result<ProcessHandle> open(const Incarnation& incarnation);
   [[nodiscard]] Result<> signal(int signal_number) const;  // pidfd_send_signal(2)
-  [[nodiscard]] bool ended() const;                         // a readable pidfd is a dead process, zombie or not
+  [[nodiscard]] bool ended() const;                        // a readable pidfd is a dead process, zombie or not
   [[nodiscard]] int fd() const { return fd_.get(); }       // for poll
   // Blocks the calling thread. False: still there after `milliseconds`. For the command line, not for the event loop.
   [[nodiscard]] bool wait_ended(int milliseconds) const;

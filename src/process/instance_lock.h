@@ -1,6 +1,6 @@
 #pragma once
-// One owner per home: an open-file-description write lock (F_OFD_SETLK, fcntl(2)) on <state>/gateway.lock. The kernel drops
-// it with its owner, however that ends. The file is never unlinked; its text informs people, the lock decides.
+// One owner per home: an open-file-description write lock (F_OFD_SETLK, fcntl(2)) on <state>/gateway.lock. The kernel
+// drops it with its owner, however that ends. The file is never unlinked; its text informs people, the lock decides.
 
 #include <optional>
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace talaria {
 
-// The text of the lock file: one JSON object and a newline.
+// The text of the lock file: one JSON object and a newline (in the file, blanks before it fill up a fixed size).
 struct LockRecord {
   Incarnation incarnation;
   std::string scope;  // user | system | none
@@ -27,8 +27,8 @@ struct LockRecord {
 
 class InstanceLock {
  public:
-  // conflict: somebody else owns it. Other errors (no space, read-only, permission) say what failed on which path. A file
-  // that was replaced between open and lock is noticed and tried again.
+  // conflict: somebody else owns it. Other errors (no space, read-only, permission) say what failed on which path. A
+  // file that was replaced between open and lock is noticed and tried again.
   [[nodiscard]] static Result<InstanceLock> acquire(const std::string& state_directory);
 
   [[nodiscard]] Result<> write(const LockRecord& record);

@@ -199,7 +199,11 @@ TEST(AskUnit, OtherTasksRunWhileItWaits) {
     finished = true;
   }(endpoints, done));
   group.spawn("tick", [](int& n, bool& finished) -> Task<> {
-    for (; !finished; ++n) co_await sleep_for(10ms);
+    while (true) {
+      if (finished) co_return;
+      co_await sleep_for(10ms);
+      ++n;
+    }
   }(ticks, done));
   loop.run();
   EXPECT_GE(ticks, 5) << "a blocked loop ticks once";

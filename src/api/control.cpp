@@ -7,6 +7,7 @@
 #include <boost/url/url_view.hpp>
 #include <charconv>
 
+#include "lifecycle/run_json.h"
 #include "store/outbox.h"
 #include "store/runs.h"
 #include "store/sessions.h"
@@ -77,30 +78,6 @@ json::array to_json(const std::vector<OutboxRow>& rows) {
 }
 
 }  // namespace
-
-json::object to_json(const RunRow& run) {
-  json::object object{{"pid", run.pid},
-                      {"scope", run.scope},
-                      {"unit", run.unit},
-                      {"version", run.version},
-                      {"started_at", format_rfc3339(run.started_at)},
-                      {"ready_at", nullptr},
-                      {"at", nullptr},
-                      {"verdict", nullptr},
-                      {"cause", nullptr},
-                      {"evidence", nullptr},
-                      {"exit_code", nullptr}};
-  if (run.ready_at) object["ready_at"] = format_rfc3339(*run.ready_at);
-  if (run.ended_at) object["at"] = format_rfc3339(*run.ended_at);
-  if (run.verdict.empty()) return object;
-  object["verdict"] = run.verdict;
-  object["cause"] = run.cause;
-  if (run.exit_code >= 0) object["exit_code"] = run.exit_code;
-  boost::system::error_code ec;
-  json::value evidence = json::parse(run.evidence, ec);
-  if (!ec) object["evidence"] = std::move(evidence);
-  return object;
-}
 
 Task<> ControlRouter::handle(HttpRequest request, HttpExchange& exchange) {
   if (request.peer_uid != 0 && request.peer_uid != static_cast<int>(::geteuid())) {

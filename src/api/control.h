@@ -25,10 +25,6 @@ struct ControlActions {
   std::function<Result<>(const std::string& by)> restart;
 };
 
-// One run of the ledger, in the keys of `last_end` (interface.md).
-struct RunRow;
-[[nodiscard]] boost::json::object to_json(const RunRow& run);
-
 class ControlRouter {
  public:
   ControlRouter(DaemonView view, ControlActions actions) : view_(std::move(view)), actions_(std::move(actions)) {}

@@ -20,6 +20,7 @@ struct Context {
 
   // Scope: --system; without it the system unit if only that exists, else the user's (root without a user manager:
   // system).
+  [[nodiscard]] Scope scope() const;
   [[nodiscard]] Result<ProfilePaths> paths() const;
 };
 

@@ -13,6 +13,18 @@ constexpr Noun noun_table[] = {
 };
 
 constexpr CommandEntry command_table[] = {
+    {"gateway", add_gateway_run},
+    {"gateway", add_gateway_status},
+    {"gateway", add_gateway_history},
+    {"", add_send},
+    {"", add_chat},
+    {"sessions", add_sessions_list},
+    {"sessions", add_sessions_show},
+    {"sessions", add_sessions_reset},
+    {"sessions", add_sessions_export},
+    {"outbox", add_outbox_list},
+    {"outbox", add_outbox_retry},
+    {"outbox", add_outbox_discard},
     {"", add_version},
     {"", add_completion},
 };

@@ -21,6 +21,18 @@ void add_config_check(CLI::App& parent, Context& context);
 void add_config_path(CLI::App& parent, Context& context);
 void add_config_get(CLI::App& parent, Context& context);
 void add_config_explain(CLI::App& parent, Context& context);
+void add_gateway_run(CLI::App& parent, Context& context);
+void add_gateway_status(CLI::App& parent, Context& context);
+void add_gateway_history(CLI::App& parent, Context& context);
+void add_send(CLI::App& parent, Context& context);
+void add_chat(CLI::App& parent, Context& context);
+void add_sessions_list(CLI::App& parent, Context& context);
+void add_sessions_show(CLI::App& parent, Context& context);
+void add_sessions_reset(CLI::App& parent, Context& context);
+void add_sessions_export(CLI::App& parent, Context& context);
+void add_outbox_list(CLI::App& parent, Context& context);
+void add_outbox_retry(CLI::App& parent, Context& context);
+void add_outbox_discard(CLI::App& parent, Context& context);
 void add_version(CLI::App& parent, Context& context);
 void add_completion(CLI::App& parent, Context& context);
 

@@ -47,6 +47,7 @@ Scope choose_scope(bool asked_for_system) {
 
 }  // namespace
 
-Result<ProfilePaths> Context::paths() const { return paths_for(profile, choose_scope(system_scope)); }
+Scope Context::scope() const { return choose_scope(system_scope); }
+Result<ProfilePaths> Context::paths() const { return paths_for(profile, scope()); }
 
 }  // namespace talaria::cli

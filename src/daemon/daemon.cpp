@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "lifecycle/run_json.h"
 #include "lifecycle/run_ledger.h"
 #include "process/announcement.h"
 #include "process/small_file.h"

@@ -74,6 +74,8 @@ class Question {
       return sent;
     if (auto sent = send_get(unit_path, systemd1::service_interface, "MainPID", &Question::on_main_pid); !sent)
       return sent;
+    if (auto sent = send_get(unit_path, systemd1::service_interface, "StatusText", &Question::on_status_text); !sent)
+      return sent;
     return send_get(systemd1::path, systemd1::manager, "SystemState", &Question::on_system_state);
   }
 
@@ -167,6 +169,7 @@ class Question {
     return r;
   }
   int on_result(sd_bus_message* reply) { return read_string(reply, answer_.result); }
+  int on_status_text(sd_bus_message* reply) { return read_string(reply, answer_.status_text); }
   int on_main_pid(sd_bus_message* reply) {
     std::uint32_t pid = 0;
     const int r = sd_bus_message_read(reply, "v", "u", &pid);

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 namespace talaria {
 
@@ -56,6 +59,17 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
     return std::unexpected(ok.error());
   }
   ::chmod(path.c_str(), 0600);
+  return db;
+}
+
+Result<std::unique_ptr<Database>> Database::open_to_read(const std::string& path) {
+  if (::access(path.c_str(), F_OK) != 0) return fail_errno(errno, fmt::format("open {}", path));
+  std::unique_ptr<Database> db(new Database(path));
+  if (sqlite3_open_v2(path.c_str(), &db->db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
+                      nullptr) != SQLITE_OK) {
+    return db->error("open the store");
+  }
+  sqlite3_busy_timeout(db->db_, 2000);
   return db;
 }
 

@@ -79,6 +79,8 @@ class Database {
   // Opens or creates the file: WAL, synchronous=FULL (a commit is on disk when it returns), foreign keys on. Nobody
   // else writes (the instance lock says so); a reader such as a backup is waited for up to 2 s.
   [[nodiscard]] static Result<std::unique_ptr<Database>> open(const std::string& path);
+  // For looking only, beside a gateway or without one. not_found: there is no file.
+  [[nodiscard]] static Result<std::unique_ptr<Database>> open_to_read(const std::string& path);
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
   ~Database();

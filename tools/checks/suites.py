@@ -6,6 +6,7 @@ needs maps a preset of CMakePresets.json to the Ninja targets of it; "npm" stand
 import dataclasses
 import os
 import pathlib
+import tempfile
 from typing import Callable
 
 from outcome import Outcome, failure, read_xml, skip, success
@@ -82,6 +83,18 @@ def pytest(folder: str, seconds: int, **variables: str) -> Callable[[str], Outco
     return body
 
 
+def quickstart(name: str) -> Outcome:
+    """./quickstart on a home of its own; what it prints must be the echo, alone."""
+    with tempfile.TemporaryDirectory(prefix="talaria-quickstart-") as home:
+        said = pathlib.Path(home) / "said"
+        status = run(name, ["bash", "-c", './quickstart --say "hello" >"$0"', said], 900, TALARIA_HOME=home)
+        answer = said.read_text() if said.exists() else ""
+    if status != 0:
+        return failure(f"exit status {status}")
+    # With an Ollama on this machine the answer is a model's own.
+    return success() if answer.strip() else failure("it printed no answer")
+
+
 def bench(name: str) -> Outcome:
     if not (ROOT / "bench" / "run").exists():
         return skip("there is no bench/run yet")
@@ -106,6 +119,7 @@ def all_suites() -> list[Suite]:
                 {"tsan": [f"{room}_test"]}) for room in threaded),
         Suite("fuzz", "the fuzz targets on their corpus, ASan and UBSan", fuzz,
               {"asan": [source.stem for source in fuzz_target_sources()]}),
+        Suite("quickstart", "./quickstart --say", quickstart, release),
         Suite("e2e", "the real binary, one file per behaviour", pytest("test/e2e", 900), {**release, "npm": []}),
         Suite("judges", "the clients that users use", pytest("test/judges", 600), {**release, "npm": []}),
         Suite("lab", "the life cycle under a real systemd", pytest("test/lab", 1200), release),

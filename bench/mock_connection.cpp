@@ -161,7 +161,7 @@ bool MockConnection::take_request() {
   if (in_.size() < total) return false;
   const auto blank = head.find(' ');
   const auto blank2 = head.find(' ', blank + 1);
-  if (blank2 == std::string_view::npos || header(head, "Transfer-Encoding").size() > 0) {
+  if (blank2 == std::string_view::npos || !header(head, "Transfer-Encoding").empty()) {
     own_ = http_response("411 Length Required", "text/plain", "the mock wants a Content-Length\n");
     out_ = own_;
   } else {

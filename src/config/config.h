@@ -12,7 +12,8 @@
 
 namespace talaria {
 
-// Where a secret is, never the secret itself: "env:NAME", "file:/path", "cred:NAME" (a systemd credential, systemd.exec(5)).
+// Where a secret is, never the secret itself: "env:NAME", "file:/path", "cred:NAME" (a systemd credential,
+// systemd.exec(5)).
 struct SecretRef {
   enum class Source { environment, file, credential };
   Source source = Source::environment;
@@ -22,17 +23,17 @@ struct SecretRef {
 };
 [[nodiscard]] Result<SecretRef> parse_secret_ref(std::string_view text);
 [[nodiscard]] std::string to_string(const SecretRef& ref);
-// Reads the secret, at most 64 KiB, one trailing newline cut. An empty secret, a missing variable or file is an error that
-// names the reference. A file that others may read (mode & 077) is refused with the chmod that mends it.
+// Reads the secret, at most 64 KiB, one trailing newline cut. An empty secret, a missing variable or file is an error
+// that names the reference. A file that others may read (mode & 077) is refused with the chmod that mends it.
 [[nodiscard]] Result<std::string> resolve_secret(const SecretRef& ref);
 
 struct GatewayConfig {
   Millis drain_timeout{30'000};
   Millis max_backlog_age{24 * 3'600'000};
-  Millis turn_timeout{600'000};     // one attempt of one turn; an agent's own `timeout` is shorter where set
-  int max_concurrent_turns = 16;    // over all sessions, 1 to 10 000
-  int max_queued_turns = 10'000;    // waiting; more is pushed back on the platform
-  int history_turns = 20;           // earlier turns of a session shown to the agent, 0 to 1 000
+  Millis turn_timeout{600'000};   // one attempt of one turn; an agent's own `timeout` is shorter where set
+  int max_concurrent_turns = 16;  // over all sessions, 1 to 10 000
+  int max_queued_turns = 10'000;  // waiting; more is pushed back on the platform
+  int history_turns = 20;         // earlier turns of a session shown to the agent, 0 to 1 000
 };
 
 struct StoreConfig {

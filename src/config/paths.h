@@ -1,6 +1,7 @@
 #pragma once
-// Where a profile lives. User scope: XDG directories; system scope: /etc, /var/lib, /run; under systemd what the manager passes
-// (CONFIGURATION_DIRECTORY, STATE_DIRECTORY, RUNTIME_DIRECTORY, systemd.exec(5)); TALARIA_HOME puts all under one directory.
+// Where a profile lives. User scope: XDG directories; system scope: /etc, /var/lib, /run; under systemd what the
+// manager passes (CONFIGURATION_DIRECTORY, STATE_DIRECTORY, RUNTIME_DIRECTORY, systemd.exec(5)); TALARIA_HOME puts all
+// under one directory.
 
 #include <string>
 

@@ -1,0 +1,37 @@
+#pragma once
+// Checks of single values. Each returns nothing when the value is good, else what is wrong with it and what to write
+// instead.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/result.h"
+
+namespace talaria {
+
+using Complaint = std::optional<std::string>;
+
+[[nodiscard]] Complaint check_line(std::string_view text);  // not empty, no control characters
+[[nodiscard]] Complaint check_text(std::string_view text);  // no NUL byte; may be empty or have many lines
+[[nodiscard]] Complaint check_base_url(
+    std::string_view text);  // http(s), a host, no user, query or fragment; never quoted
+[[nodiscard]] Complaint check_listen(std::string_view text);     // "127.0.0.1:8790", "[::1]:0", "unix:/path"
+[[nodiscard]] Complaint check_store_url(std::string_view text);  // "sqlite:"
+[[nodiscard]] Complaint check_absolute_path(std::string_view text);
+[[nodiscard]] Complaint check_irc_nick(
+    std::string_view text);  // RFC 2812, 2.3.1; at most 64 bytes, servers allow fewer
+[[nodiscard]] Complaint check_irc_user(std::string_view text);
+[[nodiscard]] Complaint check_irc_channel(std::string_view text);    // RFC 2812, 1.3
+[[nodiscard]] Complaint check_allow_rule(std::string_view text);     // "account:…", "nick:…", "host:…", "*"
+[[nodiscard]] Complaint check_instance_name(std::string_view text);  // of an agent or a channel
+
+// A listen address that only this machine can reach. The address must have passed check_listen.
+[[nodiscard]] bool is_local_listen(std::string_view text);
+
+// "irc.libera.chat:6697", "[::1]:6667", "irc.example" (port 0) → host without brackets, port.
+[[nodiscard]] Result<std::pair<std::string, std::uint16_t>> parse_server(std::string_view text);
+
+}  // namespace talaria

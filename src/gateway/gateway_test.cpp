@@ -1,0 +1,393 @@
+#include "gateway/gateway.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <deque>
+#include <filesystem>
+
+#include "store/journal.h"
+#include "store/outbox.h"
+#include "store/store.h"
+
+namespace talaria {
+namespace {
+
+class HeldClock final : public WallClock {
+ public:
+  [[nodiscard]] UnixMillis now() const override { return at; }
+  UnixMillis at = 1'000'000'000'000;
+};
+
+// Answers "re: <prompt>" when it is let go; counts what happens.
+class FakeAgent final : public Agent {
+ public:
+  explicit FakeAgent(asio::any_io_executor executor) : go(executor), begun(executor) { go.set(); }
+  [[nodiscard]] std::string_view kind() const override { return "fake"; }
+  Task<std::expected<AgentReply, AgentError>> run(AgentRequest request, ReplySink& sink) override {
+    ++runs;
+    ++running;
+    most_running = std::max(most_running, running);
+    struct Leave {
+      int& running;
+      ~Leave() { --running; }
+    } leave{running};
+    seen.push_back(request.messages);
+    begun.pulse();
+    co_await go.wait();
+    if (fails)
+      co_return std::unexpected(AgentError{ErrorKind::timeout, "the model did not answer in time", "secret detail"});
+    AgentReply reply;
+    reply.text = "re: " + request.messages.back().content;
+    sink.on_text(reply.text);
+    co_return reply;
+  }
+  Event go, begun;
+  bool fails = false;
+  int runs = 0, running = 0, most_running = 0;
+  std::vector<std::vector<ChatMessage>> seen;
+};
+
+class FakeChannel final : public Channel {
+ public:
+  explicit FakeChannel(asio::any_io_executor executor) : changed_(executor), delivered(executor) {}
+  [[nodiscard]] std::string_view name() const override { return "chat"; }
+  [[nodiscard]] std::string_view kind() const override { return "fake"; }
+  Task<> run(Inbox&) override { co_await changed_.wait(); }
+  Task<std::expected<Receipt, DeliveryError>> deliver(Reply reply) override {
+    attempts.push_back(reply);
+    if (!outcomes.empty()) {
+      const auto fate = outcomes.front();
+      outcomes.pop_front();
+      delivered.pulse();
+      co_return std::unexpected(DeliveryError{fate, "no luck"});
+    }
+    sent.push_back(reply);
+    delivered.pulse();
+    co_return Receipt{"id"};
+  }
+  [[nodiscard]] ChannelHealth health() const override { return {state, std::nullopt, ""}; }
+  [[nodiscard]] Event& changed() override { return changed_; }
+
+  Event changed_, delivered;
+  ChannelState state = ChannelState::up;
+  std::deque<DeliveryError::Fate> outcomes;  // of the next attempts; then success
+  std::vector<Reply> attempts, sent;
+};
+
+class NullSink final : public ReplySink {
+ public:
+  void on_text(std::string_view piece) override { text += piece; }
+  std::string text;
+};
+
+// A gateway on a store in a temporary directory; may be ended and begun again on the same store.
+struct World {
+  explicit World(const std::string& path, asio::any_io_executor executor, int cap = 4) : store(executor) {
+    config.gateway.max_concurrent_turns = cap;
+    config.agents["default"] = {.name = "default", .kind = "fake"};
+    config.channels["chat"] = {.name = "chat", .kind = "fake"};
+    auto a = std::make_unique<FakeAgent>(executor);
+    auto c = std::make_unique<FakeChannel>(executor);
+    agent = a.get();
+    channel = c.get();
+    Gateway::Parts parts{.executor = executor, .clock = &clock, .store = &store, .config = &config};
+    parts.agents["default"] = std::move(a);
+    parts.channels.push_back(std::move(c));
+    parts.on_bug = [](std::string_view task, std::string_view what) { ADD_FAILURE() << task << ": " << what; };
+    gateway.emplace(std::move(parts));
+    file = path;
+  }
+  Task<> begin() {
+    EXPECT_TRUE(co_await store.open(file));
+    auto report = co_await store.write([this](Database& db) {
+      return recover(db, clock.now() - config.gateway.max_backlog_age.count(), clock.now());
+    });
+    EXPECT_TRUE(report);
+    EXPECT_TRUE(co_await gateway->start());
+  }
+  Task<> until_sent(std::size_t n) {
+    while (channel->sent.size() < n)
+      EXPECT_TRUE(co_await channel->delivered.wait(Deadline::in(std::chrono::seconds(10))));
+  }
+  Task<Result<Accepted>> say(std::string who, std::string id, std::string text) {
+    InboundEvent event;
+    event.route = {"chat", who, "", id};
+    event.sender = {who, who};
+    event.message_id = id;
+    event.text = std::move(text);
+    event.direct = true;
+    event.received_at = clock.now();
+    return gateway->accept(std::move(event));
+  }
+  HeldClock clock;
+  Config config;
+  Store store;
+  FakeAgent* agent = nullptr;
+  FakeChannel* channel = nullptr;
+  std::optional<Gateway> gateway;
+  std::string file;
+};
+
+class GatewayTest : public ::testing::Test {
+ protected:
+  GatewayTest() : directory_(std::filesystem::temp_directory_path() / ("gateway_test." + std::to_string(::getpid()))) {
+    std::filesystem::remove_all(directory_);
+    std::filesystem::create_directories(directory_);
+  }
+  ~GatewayTest() override { std::filesystem::remove_all(directory_); }
+
+  void run(std::function<Task<>(World&)> story, int cap = 4) {
+    asio::io_context loop(1);
+    World world((directory_ / "talaria.db").string(), loop.get_executor(), cap);
+    bool ended = false;
+    asio::co_spawn(
+        loop,
+        [](World& w, std::function<Task<>(World&)> s) -> Task<> {
+          co_await w.begin();
+          co_await s(w);
+          co_await w.gateway->drain(Deadline::in(Millis{0}));
+        }(world, std::move(story)),
+        [&](std::exception_ptr bug) {
+          if (bug) std::rethrow_exception(bug);
+          ended = true;
+          loop.stop();
+        });
+    loop.run_for(std::chrono::seconds(30));
+    EXPECT_TRUE(ended) << "the story hangs";
+  }
+
+  std::filesystem::path directory_;
+};
+
+TEST_F(GatewayTest, AMessageIsAnsweredToItsOwnRouteWithHistory) {
+  run([](World& w) -> Task<> {
+    EXPECT_TRUE(co_await w.say("alice", "1", "hello"));
+    co_await w.until_sent(1);
+    EXPECT_EQ(w.channel->sent[0].text, "re: hello");
+    EXPECT_EQ(w.channel->sent[0].route.conversation, "alice");
+    EXPECT_EQ(w.channel->sent[0].route.reply_to, "1");
+    EXPECT_FALSE(w.channel->sent[0].may_be_repeat);
+    EXPECT_TRUE(co_await w.say("alice", "2", "again"));
+    co_await w.until_sent(2);
+    EXPECT_EQ(w.agent->seen[1].size(), 3U);
+    EXPECT_EQ(w.agent->seen[1][1].content, "re: hello");
+    EXPECT_TRUE(co_await w.say("bob", "3", "hi"));
+    co_await w.until_sent(3);
+    EXPECT_EQ(w.agent->seen[2].size(), 1U) << "another sender's history leaked";
+  });
+}
+
+TEST_F(GatewayTest, ARedeliveryRunsNoSecondTurn) {
+  run([](World& w) -> Task<> {
+    EXPECT_TRUE(co_await w.say("alice", "1", "hello"));
+    auto again = co_await w.say("alice", "1", "hello");
+    EXPECT_TRUE(again && again->duplicate);
+    co_await w.until_sent(1);
+    EXPECT_EQ(w.agent->runs, 1);
+  });
+}
+
+TEST_F(GatewayTest, OneTurnAtATimePerSessionInOrderManySessionsUnderTheCap) {
+  run(
+      [](World& w) -> Task<> {
+        w.agent->go.reset();
+        for (const char* who : {"a", "b", "c"}) {
+          for (const char* n : {"1", "2", "3"}) EXPECT_TRUE(co_await w.say(who, n, n));
+        }
+        while (w.agent->running < 2) co_await w.agent->begun.wait();
+        EXPECT_EQ(w.gateway->depths().turns, 9);
+        w.agent->go.set();
+        co_await w.until_sent(9);
+        EXPECT_EQ(w.agent->most_running, 2);
+        std::map<std::string, std::string> order;
+        for (const Reply& reply : w.channel->sent) order[reply.route.conversation] += reply.text.back();
+        for (const auto& [who, seen] : order) EXPECT_EQ(seen, "123") << who;
+      },
+      2);
+}
+
+TEST_F(GatewayTest, AFailedTurnApologisesWithoutTheProvidersWords) {
+  run([](World& w) -> Task<> {
+    w.agent->fails = true;
+    EXPECT_TRUE(co_await w.say("alice", "1", "hello"));
+    co_await w.until_sent(1);
+    const std::string& text = w.channel->sent[0].text;
+    EXPECT_NE(text.find("did not answer in time"), std::string::npos) << text;
+    EXPECT_NE(text.find("Reference E-"), std::string::npos) << text;
+    EXPECT_EQ(text.find("secret detail"), std::string::npos) << text;
+  });
+}
+
+TEST_F(GatewayTest, ATurnCutOffByAStopRunsAgainAtTheNextStart) {
+  run([](World& w) -> Task<> {
+    w.agent->go.reset();
+    EXPECT_TRUE(co_await w.say("alice", "1", "hello"));
+    while (w.agent->running < 1) co_await w.agent->begun.wait();
+  });
+  run([](World& w) -> Task<> {
+    co_await w.until_sent(1);
+    EXPECT_EQ(w.agent->runs, 1);
+    EXPECT_EQ(w.channel->sent[0].text, "re: hello");
+  });
+  run([](World& w) -> Task<> {
+    EXPECT_EQ(w.gateway->depths().outbox, 0);
+    EXPECT_EQ(w.agent->runs, 0);
+    co_return;
+  });
+}
+
+TEST_F(GatewayTest, WhatArrivesWhileDrainingIsJournalledAndRunsLater) {
+  run([](World& w) -> Task<> {
+    co_await w.gateway->drain(Deadline::in(Millis{0}));
+    EXPECT_TRUE(co_await w.say("alice", "1", "late"));
+    NullSink sink;
+    auto refused = co_await w.gateway->run_direct({.agent = "default", .messages = {{Role::user, "x"}}}, sink);
+    EXPECT_FALSE(refused);
+    EXPECT_EQ(w.agent->runs, 0);
+  });
+  run([](World& w) -> Task<> {
+    co_await w.until_sent(1);
+    EXPECT_EQ(w.channel->sent[0].text, "re: late");
+  });
+}
+
+TEST_F(GatewayTest, AnUnknownFateIsRepeatedOnceWithAMark) {
+  run([](World& w) -> Task<> {
+    w.channel->outcomes = {DeliveryError::Fate::unknown};
+    EXPECT_TRUE(co_await w.say("alice", "1", "hello"));
+    co_await w.until_sent(1);
+    EXPECT_EQ(w.channel->attempts.size(), 2U);
+    EXPECT_FALSE(w.channel->attempts[0].may_be_repeat);
+    EXPECT_TRUE(w.channel->attempts[1].may_be_repeat);
+  });
+}
+
+TEST_F(GatewayTest, ACleanFailureIsRetriedWithoutAMarkAndKeepsOrder) {
+  run([](World& w) -> Task<> {
+    w.channel->outcomes = {DeliveryError::Fate::retry};
+    EXPECT_TRUE(co_await w.say("alice", "1", "a"));
+    EXPECT_TRUE(co_await w.say("alice", "2", "b"));
+    co_await w.until_sent(2);
+    EXPECT_EQ(w.channel->sent[0].text, "re: a");
+    EXPECT_EQ(w.channel->sent[1].text, "re: b");
+    EXPECT_FALSE(w.channel->sent[0].may_be_repeat);
+  });
+}
+
+TEST_F(GatewayTest, ADeadReplyIsListedAndCanBeSentAgain) {
+  run([](World& w) -> Task<> {
+    w.channel->outcomes = {DeliveryError::Fate::dead};
+    auto id = co_await w.gateway->send({"chat", "alice", "", ""}, "note");
+    EXPECT_TRUE(id);
+    auto fate = co_await w.gateway->wait_delivered(*id, Deadline::in(std::chrono::seconds(5)));
+    EXPECT_FALSE(fate);
+    EXPECT_EQ(w.gateway->depths().dead, 1);
+    EXPECT_TRUE(co_await w.gateway->retry_dead(*id));
+    co_await w.until_sent(1);
+    EXPECT_EQ(w.gateway->depths().dead, 0);
+    EXPECT_FALSE(co_await w.gateway->send({"nowhere", "x", "", ""}, "note"));
+  });
+}
+
+TEST_F(GatewayTest, AChannelThatIsDownKeepsItsRepliesPending) {
+  run([](World& w) -> Task<> {
+    w.channel->state = ChannelState::down;
+    EXPECT_TRUE(co_await w.gateway->send({"chat", "alice", "", ""}, "note"));
+    auto rows = co_await w.store.read([](Database& db) { return list_outbox(db, "pending", 10); });
+    EXPECT_EQ(rows->size(), 1U);
+    w.channel->state = ChannelState::up;
+    w.channel->changed_.pulse();
+    co_await w.until_sent(1);
+    EXPECT_EQ(w.channel->attempts.size(), 1U);
+  });
+}
+
+TEST_F(GatewayTest, AnIdempotencyKeyRunsOneTurnAlsoAcrossARestart) {
+  const DirectTurn turn{.agent = "default", .messages = {{Role::user, "pay"}}, .idempotency_key = "k"};
+  run([turn](World& w) -> Task<> {
+    NullSink sink;
+    auto first = co_await w.gateway->run_direct(turn, sink);
+    EXPECT_TRUE(first && !first->replayed);
+    EXPECT_EQ(sink.text, "re: pay");
+    auto second = co_await w.gateway->run_direct(turn, sink);
+    EXPECT_TRUE(second && second->replayed);
+    EXPECT_EQ(second->turn, first->turn);
+    DirectTurn other = turn;
+    other.messages[0].content = "pay twice";
+    auto clash = co_await w.gateway->run_direct(other, sink);
+    EXPECT_TRUE(!clash && clash.error().kind == ErrorKind::invalid);
+    EXPECT_EQ(w.agent->runs, 1);
+  });
+  run([turn](World& w) -> Task<> {
+    NullSink sink;
+    auto again = co_await w.gateway->run_direct(turn, sink);
+    EXPECT_TRUE(again && again->replayed);
+    EXPECT_EQ(again->reply.text, "re: pay");
+    EXPECT_EQ(w.agent->runs, 0);
+  });
+}
+
+Task<> direct(World& w, DirectTurn turn, std::optional<std::expected<DirectAnswer, DirectFailure>>& result,
+              Event& done) {
+  NullSink sink;
+  result.emplace(co_await w.gateway->run_direct(std::move(turn), sink));
+  done.set();
+}
+
+TEST_F(GatewayTest, AnAskerThatLeavesTakesItsTurnAlong) {
+  run([](World& w) -> Task<> {
+    w.agent->go.reset();
+    const auto executor = co_await asio::this_coro::executor;
+    Event done(executor);
+    std::optional<std::expected<DirectAnswer, DirectFailure>> result;
+    TaskGroup askers(executor);
+    askers.spawn("asker", direct(w, {.agent = "default", .messages = {{Role::user, "x"}}}, result, done));
+    while (w.agent->running < 1) co_await w.agent->begun.wait();
+    co_await askers.stop();
+    EXPECT_EQ(w.agent->running, 0);
+    while (w.gateway->counters().turns_cancelled < 1) co_await sleep_for(Millis{1});
+    EXPECT_EQ(w.gateway->depths().turns, 0);
+  });
+}
+
+TEST_F(GatewayTest, AKeyedTurnOutlivesItsAsker) {
+  run([](World& w) -> Task<> {
+    w.agent->go.reset();
+    const auto executor = co_await asio::this_coro::executor;
+    const DirectTurn turn{.agent = "default", .messages = {{Role::user, "x"}}, .idempotency_key = "k"};
+    std::optional<std::expected<DirectAnswer, DirectFailure>> first, second;
+    Event first_done(executor), second_done(executor);
+    TaskGroup askers(executor);
+    askers.spawn("asker", direct(w, turn, first, first_done));
+    while (w.agent->running < 1) co_await w.agent->begun.wait();
+    co_await askers.stop();
+    EXPECT_EQ(w.agent->running, 1);
+    askers.spawn("asker", direct(w, turn, second, second_done));
+    w.agent->go.set();
+    EXPECT_TRUE(co_await second_done.wait(Deadline::in(std::chrono::seconds(5))));
+    EXPECT_TRUE(*second && (*second)->replayed);
+    EXPECT_EQ(w.agent->runs, 1);
+  });
+}
+
+TEST_F(GatewayTest, AnOldBacklogIsSkippedAndListed) {
+  run([](World& w) -> Task<> {
+    InboundEvent event;
+    event.route = {"chat", "alice", "", "1"};
+    event.sender = {"alice", "alice"};
+    event.message_id = "1";
+    event.text = "old";
+    event.direct = true;
+    event.received_at = w.clock.now() - w.config.gateway.max_backlog_age.count() - 1;
+    EXPECT_TRUE(co_await w.gateway->accept(event));
+    EXPECT_TRUE(co_await w.say("alice", "2", "new"));
+    co_await w.until_sent(1);
+    EXPECT_EQ(w.channel->sent[0].text, "re: new");
+  });
+}
+
+}  // namespace
+}  // namespace talaria

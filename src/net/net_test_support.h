@@ -32,10 +32,14 @@ class Loop {
   }
   [[nodiscard]] asio::any_io_executor executor() { return context_.get_executor(); }
 
-  // Runs a task on the loop and waits for its result.
+  // Runs a task on the loop.
+  template <class T>
+  std::future<T> start(Task<T> task) {
+    return asio::co_spawn(context_, std::move(task), asio::use_future);
+  }
   template <class T>
   T await(Task<T> task) {
-    return asio::co_spawn(context_, std::move(task), asio::use_future).get();
+    return start(std::move(task)).get();
   }
   // Runs a plain function on the loop.
   template <class F>

@@ -23,6 +23,8 @@ class SseParser {
   Result<> feed(std::string_view bytes, const std::function<bool(const SseEvent&)>& on_event);
 
  private:
+  bool take_line(std::string_view line, const std::function<bool(const SseEvent&)>& on_event);
+
   std::size_t max_;
   std::string line_;
   SseEvent current_;

@@ -47,6 +47,7 @@ class Watchdog::Watch {
   Watch& operator=(const Watch&) = delete;
   ~Watch();
 
+  void on_expiry(std::function<void()> f) { on_expiry_ = std::move(f); }
   void arm(SteadyClock::time_point at);  // replaces what was armed; forgets an expiry
   void disarm() { at_ = SteadyClock::time_point::max(); }
   [[nodiscard]] bool expired() const { return expired_; }  // since the last arm()

@@ -1,0 +1,20 @@
+#pragma once
+// Host names to addresses. Private to net/.
+
+#include <string>
+#include <vector>
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include "base/result.h"
+#include "runtime/deadline.h"
+#include "runtime/task.h"
+
+namespace talaria {
+
+// Never empty on success. A numeric address and "localhost" (RFC 6761, 6.3) are answered at once, without the system's
+// resolver and its thread. Otherwise getaddrinfo(3) runs on Asio's resolver thread; giving up on it (deadline,
+// cancellation) is prompt, the thread finishes in its own time, and the end of the io_context waits for it.
+Task<Result<std::vector<asio::ip::tcp::endpoint>>> resolve(std::string host, std::uint16_t port, Deadline deadline);
+
+}  // namespace talaria

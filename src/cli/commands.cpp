@@ -25,6 +25,10 @@ constexpr CommandEntry command_table[] = {
     {"outbox", add_outbox_list},
     {"outbox", add_outbox_retry},
     {"outbox", add_outbox_discard},
+    {"config", add_config_check},
+    {"config", add_config_path},
+    {"config", add_config_get},
+    {"config", add_config_explain},
     {"", add_version},
     {"", add_completion},
 };

@@ -2,6 +2,7 @@
 // Child processes: each in its own process group, stdin/stdout/stderr on pipes, started without fork()'s copies of our
 // memory (posix_spawn), reaped through a pidfd. The whole group ends with its handle: TERM, then KILL.
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,15 +27,22 @@ struct ChildSpec {
 struct ChildResult {
   int exit_code = -1;  // -1: ended by a signal
   int signal = 0;
-  std::string out;       // standard output, cut at max_output
-  std::string err_tail;  // last 4 KiB of standard error
-  bool truncated = false;
+  std::string out;         // standard output, cut at max_output
+  std::string err_tail;    // last 4 KiB of standard error
+  bool truncated = false;  // somebody still held stdout 200 ms after the end
 };
 
-// Runs to the end: writes `input` to stdin and closes it, collects stdout (each piece also goes to on_output), waits
-// until the process has ended and its pipes are closed or 200 ms have gone by. At the deadline (ErrorKind::timeout), on
-// cancellation and when the output exceeds `max_output` (ErrorKind::limit) the group gets TERM and after `grace` KILL.
-// Whatever the outcome, no process of the group is left when this returns.
+// Runs to the end: writes `input` to stdin and closes it, collects stdout (each piece also goes to on_output, which
+// must not throw), waits until the process has ended and its pipes are closed or 200 ms have gone by. At the deadline
+// (ErrorKind::timeout), on cancellation and when the output exceeds `max_output` (ErrorKind::limit) the group gets TERM
+// and after `grace` KILL. Whatever the outcome, no process of the group is left when this returns, and no zombie; that
+// goes for cancellation too, which therefore takes up to `grace`.
+//
+// Errors of starting: invalid (no command, zero bytes), not_found, permission (as execve(2) says), unavailable, limit.
+// A non-zero exit is no error. One that can't be killed (uninterruptible wait) is ErrorKind::internal after 5 s.
+//
+// The process must not reap children by wait(-1) nor ignore SIGCHLD: exit codes would be lost. SIGPIPE need not be
+// ignored.
 Task<Result<ChildResult>> run_child(ChildSpec spec, std::string input, std::size_t max_output, Deadline deadline,
                                     Millis grace = Millis{2'000}, std::function<void(std::string_view)> on_output = {});
 

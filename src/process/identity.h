@@ -34,6 +34,7 @@ struct Incarnation {
 struct ProcessFacts {
   pid_t pid = 0;
   pid_t parent = 0;
+  pid_t group = 0;
   char state = '?';  // R, S, D, T, Z …
   std::uint64_t start_time = 0;
   int uid = -1;

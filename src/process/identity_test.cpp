@@ -33,6 +33,7 @@ TEST(ProcStat, CountsFromTheLastParenthesis) {
     EXPECT_EQ(facts->comm, name);
     EXPECT_EQ(facts->state, 'D');
     EXPECT_EQ(facts->parent, 4242);
+    EXPECT_EQ(facts->group, 4711);
     EXPECT_EQ(facts->start_time, 77U);
   }
 }
@@ -233,6 +234,7 @@ TEST(Facts, OfThisProcess) {
   ASSERT_TRUE(facts);
   EXPECT_EQ(facts->pid, ::getpid());
   EXPECT_EQ(facts->parent, ::getppid());
+  EXPECT_EQ(facts->group, ::getpgrp());
   EXPECT_EQ(facts->uid, static_cast<int>(::getuid()));
   EXPECT_EQ(facts->start_time, this_incarnation()->start_time);
   EXPECT_THAT(facts->command_line, HasSubstr("process_test"));

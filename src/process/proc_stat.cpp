@@ -72,6 +72,7 @@ Result<ProcessFacts> parse_proc_stat(std::string_view text) {
   if (state.size() != 1) return bad("the state is no letter");
   facts.state = state[0];
   if (!number(field(rest, 4), facts.parent) || facts.parent < 0) return bad("the parent's PID is no number");
+  if (!number(field(rest, 5), facts.group)) return bad("the process group is no number");
   // The next field too: a line that ends within the start time would give another one.
   if (!number(field(rest, 22), facts.start_time) || field(rest, 23).empty()) return bad("the start time is no number");
   return facts;

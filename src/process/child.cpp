@@ -1,0 +1,285 @@
+// How a child ends. Three rules make it safe and leave nothing behind:
+//
+// 1. The group is signalled only while its leader is not reaped. A zombie still has its PID, so nobody else can get the
+// group's
+//    number; after reaping nothing but the question "is anybody left?" (signal 0) is sent.
+// 2. The leader's end is seen on its pidfd, never by SIGCHLD or wait(-1), which would take other owners' children.
+// 3. Cancellation is not the end of the story: run_child() runs its body as a coroutine of its own, which notices that
+// it was
+//    cancelled, switches cancellation off, ends the group with the usual grace and only then unwinds. So whoever waits
+//    for a cancelled task knows that its processes are gone. Only when the event loop itself has died is there nobody
+//    left to wait; then the destructor kills and reaps.
+//
+// A process that leaves the group (setsid) is out of our reach; the service manager ends it with our cgroup. It can't
+// hold us up: its copies of the pipes are waited for 200 ms.
+
+#include "process/child.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/system/system_error.hpp>
+#include <cerrno>
+#include <chrono>
+
+#include "process/process_group.h"
+#include "process/spawn.h"
+#include "runtime/event.h"
+#include "runtime/task_group.h"
+
+namespace talaria {
+
+namespace {
+
+using Descriptor = asio::posix::stream_descriptor;
+
+constexpr std::size_t kept_errors = 4096;
+constexpr std::size_t read_size = 16 * 1024;
+constexpr Millis pipes_after_exit{200};
+constexpr Millis patience_after_kill{5'000};  // a process in an uninterruptible wait may take longer than anybody waits
+constexpr Millis patience_for_group{1'000};
+constexpr Millis zombies_suspected{8};
+
+// A running child and what is known of it. Shared by the body of run_child() and its helpers.
+struct Child {
+  Child(const asio::any_io_executor& executor, SpawnedProcess process)
+      : pid(process.pid),
+        pidfd(executor, process.pidfd.release()),
+        in(executor, process.in.release()),
+        out(executor, process.out.release()),
+        err(executor, process.err.release()),
+        changed(executor) {}
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child();
+
+  void signal_group(int number) const {
+    if (!reaped) ::kill(-pid, number);
+  }
+  void reap();
+  [[nodiscard]] bool finished() const { return exited && out_closed && err_closed; }
+
+  pid_t pid;
+  Descriptor pidfd;
+  Descriptor in;
+  Descriptor out;
+  Descriptor err;
+  Event changed;        // pulsed with every change below
+  bool exited = false;  // a zombie, or reaped
+  bool reaped = false;
+  bool given_up = false;
+  bool out_closed = false;
+  bool err_closed = false;
+  bool over_limit = false;
+  std::string bug;
+  ChildResult result;
+};
+
+Child::~Child() {
+  if (reaped || given_up) return;
+  // The event loop died under us. SIGKILL is quick; one second is for a process that frees a lot of memory.
+  signal_group(SIGKILL);
+  pollfd entry{pidfd.native_handle(), POLLIN, 0};
+  (void)::poll(&entry, 1, 1'000);
+  reap();
+}
+
+void Child::reap() {
+  siginfo_t info{};
+  if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG) != 0) {
+    reaped = true;  // by somebody else: its PID is no longer ours to signal
+    bug = "its exit code was lost; somebody else waits for children of this process";
+    return;
+  }
+  if (info.si_pid != pid) return;  // it still runs
+  reaped = true;
+  if (info.si_code == CLD_EXITED)
+    result.exit_code = info.si_status;
+  else
+    result.signal = info.si_status;
+}
+
+// write(2) to a pipe that nobody reads raises SIGPIPE in this thread. Whether the process ignores it is not ours to
+// decide: it is held back and taken away here.
+ssize_t write_without_signal(int fd, std::string_view text) {
+  sigset_t pipe_signal;
+  sigset_t before;
+  sigset_t pending;
+  ::sigemptyset(&pipe_signal);
+  ::sigaddset(&pipe_signal, SIGPIPE);
+  ::sigpending(&pending);
+  ::pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+  const ssize_t n = ::write(fd, text.data(), text.size());
+  const int error = errno;
+  if (n < 0 && error == EPIPE && ::sigismember(&pending, SIGPIPE) == 0) {
+    const timespec now{};
+    while (::sigtimedwait(&pipe_signal, nullptr, &now) < 0 && errno == EINTR) {
+    }
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  return n;
+}
+
+// A child that doesn't read its input, or not all of it, is within its rights.
+Task<> feed(std::shared_ptr<Child> child, std::string input) {
+  std::string_view left = input;
+  while (!left.empty()) {
+    const auto [ec] = co_await child->in.async_wait(Descriptor::wait_write, use_task);
+    if (ec) break;
+    const ssize_t n = write_without_signal(child->in.native_handle(), left);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) break;
+    left.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  }
+  error_code ignored;
+  child->in.close(ignored);
+}
+
+Task<> collect_output(std::shared_ptr<Child> child, std::size_t max_output,
+                      std::function<void(std::string_view)> on_output) {
+  std::string buffer(read_size, '\0');
+  for (;;) {
+    const auto [ec, n] = co_await child->out.async_read_some(asio::buffer(buffer), use_task);
+    if (ec) break;
+    // What comes after the limit is read and dropped, so that the child can't hang in a write while it ends.
+    const std::size_t room = max_output - child->result.out.size();
+    const std::string_view piece = std::string_view(buffer).substr(0, std::min(n, room));
+    child->result.out += piece;
+    if (on_output && !piece.empty()) on_output(piece);
+    if (n > room && !child->over_limit) {
+      child->over_limit = true;
+      child->changed.pulse();
+    }
+  }
+  child->out_closed = true;
+  child->changed.pulse();
+}
+
+Task<> collect_errors(std::shared_ptr<Child> child) {
+  std::string buffer(read_size, '\0');
+  for (;;) {
+    const auto [ec, n] = co_await child->err.async_read_some(asio::buffer(buffer), use_task);
+    if (ec) break;
+    auto& tail = child->result.err_tail;
+    tail.append(buffer, 0, n);
+    if (tail.size() > kept_errors) tail.erase(0, tail.size() - kept_errors);
+  }
+  child->err_closed = true;
+  child->changed.pulse();
+}
+
+Task<> await_exit(std::shared_ptr<Child> child) {
+  const auto [ec] = co_await child->pidfd.async_wait(Descriptor::wait_read, use_task);
+  if (ec) co_return;
+  child->exited = true;
+  child->changed.pulse();
+}
+
+// Waits for the child to end by itself. An error says why it must be ended.
+Task<Result<>> attend(std::shared_ptr<Child> child, Deadline deadline) {
+  Deadline until = deadline;
+  bool noticed = false;
+  while (!child->finished()) {
+    if (child->over_limit) co_return fail(ErrorKind::limit, "it wrote more output than is allowed and was stopped");
+    if (!child->bug.empty()) co_return fail(ErrorKind::internal, child->bug);
+    if (child->exited && !noticed) {
+      noticed = true;
+      until = Deadline::in(pipes_after_exit);
+    }
+    if (co_await child->changed.wait(until)) continue;
+    if (!child->exited) co_return fail(ErrorKind::timeout, "it did not end in time and was stopped");
+    break;
+  }
+  // The limit may have been passed by the last words.
+  if (child->over_limit) co_return fail(ErrorKind::limit, "it wrote more output than is allowed and was stopped");
+  co_return Result<>{};
+}
+
+// After SIGKILL the members are dead or dying, and their new parent reaps them: mostly within a millisecond.
+Task<> await_empty(pid_t group) {
+  const Deadline end = Deadline::in(patience_for_group);
+  Millis pause{1};
+  while (group_has_members(group) && !end.expired()) {
+    if (pause >= zombies_suspected && !group_lives(group)) break;
+    co_await sleep_for(pause);
+    pause *= 2;
+  }
+}
+
+// Ends whoever is left of the group, and reaps the leader.
+Task<> end_group(std::shared_ptr<Child> child, Millis grace) {
+  if (!child->exited) {
+    child->signal_group(SIGTERM);
+    child->signal_group(SIGCONT);  // a stopped process would not see it
+    const Deadline end = Deadline::in(grace);
+    while (!child->finished() && co_await child->changed.wait(end)) {
+    }
+  }
+  child->signal_group(SIGKILL);
+  const Deadline end = Deadline::in(patience_after_kill);
+  while (!child->exited && co_await child->changed.wait(end)) {
+  }
+  child->reap();
+  child->given_up = !child->reaped;
+  if (child->reaped) co_await await_empty(child->pid);
+}
+
+Task<Result<ChildResult>> run_body(ChildSpec spec, std::string input, std::size_t max_output, Deadline deadline,
+                                   Millis grace, std::function<void(std::string_view)> on_output) {
+  const auto executor = co_await asio::this_coro::executor;
+  auto process = spawn_group(spec);
+  if (!process) co_return std::unexpected(process.error());
+  const auto child = std::make_shared<Child>(executor, std::move(*process));
+  TaskGroup helpers(executor, [weak = std::weak_ptr(child)](std::string_view task, std::string_view what) {
+    const auto there = weak.lock();
+    if (!there) return;
+    there->bug = fmt::format("{}: {}", task, what);
+    there->changed.pulse();
+  });
+  helpers.spawn("child's input", feed(child, std::move(input)));
+  helpers.spawn("child's output", collect_output(child, max_output, std::move(on_output)));
+  helpers.spawn("child's errors", collect_errors(child));
+  helpers.spawn("child's end", await_exit(child));
+
+  Result<> outcome;
+  bool cancelled = false;
+  try {
+    outcome = co_await attend(child, deadline);
+  } catch (const boost::system::system_error& e) {
+    if (e.code() != asio::error::operation_aborted) outcome = fail(ErrorKind::internal, e.what());
+    cancelled = e.code() == asio::error::operation_aborted;
+  }
+  // From here on to the end, whoever cancels waits for us.
+  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+  child->result.truncated = child->exited && !child->out_closed;
+  co_await end_group(child, grace);
+  co_await helpers.stop();
+  if (cancelled) throw boost::system::system_error(asio::error::operation_aborted, "run_child");
+  if (child->given_up)
+    co_return fail(ErrorKind::internal,
+                   fmt::format("{} (process {}) does not die of SIGKILL", spec.command[0], child->pid));
+  if (outcome && !child->bug.empty()) outcome = fail(ErrorKind::internal, child->bug);
+  if (!outcome) co_return fail(outcome.error().kind, fmt::format("{}: {}", spec.command[0], outcome.error().what));
+  co_return std::move(child->result);
+}
+
+}  // namespace
+
+Task<Result<ChildResult>> run_child(ChildSpec spec, std::string input, std::size_t max_output, Deadline deadline,
+                                    Millis grace, std::function<void(std::string_view)> on_output) {
+  if (deadline.expired()) co_return fail(ErrorKind::timeout, "there was no time left to start the command");
+  // A coroutine thread of its own has cancellation of its own: see rule 3 above.
+  co_return co_await asio::co_spawn(
+      co_await asio::this_coro::executor,
+      run_body(std::move(spec), std::move(input), max_output, deadline, grace, std::move(on_output)),
+      asio::use_awaitable);
+}
+
+}  // namespace talaria

@@ -1,0 +1,32 @@
+#include "process/process_group.h"
+
+#include <dirent.h>
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <cerrno>
+#include <memory>
+#include <string>
+
+#include "process/identity.h"
+#include "process/small_file.h"
+
+namespace talaria {
+
+bool group_has_members(pid_t group) { return ::kill(-group, 0) == 0 || errno != ESRCH; }
+
+bool group_lives(pid_t group) {
+  if (!group_has_members(group)) return false;
+  const std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
+  if (!proc) return true;
+  while (const dirent* entry = ::readdir(proc.get())) {
+    if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
+    const auto text = read_small_file(fmt::format("/proc/{}/stat", entry->d_name), max_proc_stat);
+    if (!text) continue;  // gone meanwhile
+    const auto facts = parse_proc_stat(*text);
+    if (facts && facts->group == group && facts->state != 'Z' && facts->state != 'X') return true;
+  }
+  return false;
+}
+
+}  // namespace talaria

@@ -3,7 +3,7 @@
 #include "agent/command/command_agent.h"
 #include "agent/echo/echo_agent.h"
 #include "agent/openai/openai_agent.h"
-#include "channel/irc/irc_channel.h"
+#include "channel/irc/irc.h"
 
 namespace talaria {
 

@@ -1,0 +1,28 @@
+#include "agent/echo/echo_agent.h"
+
+namespace talaria {
+namespace {
+
+class EchoAgent final : public Agent {
+ public:
+  [[nodiscard]] std::string_view kind() const override { return "echo"; }
+
+  Task<std::expected<AgentReply, AgentError>> run(AgentRequest request, ReplySink& sink) override {
+    AgentReply reply;
+    if (!request.messages.empty()) reply.text = std::move(request.messages.back().content);
+    // Word by word, so that whoever streams sees it stream.
+    for (std::size_t at = 0; at < reply.text.size();) {
+      const auto blank = reply.text.find(' ', at);
+      const auto end = blank == std::string::npos ? reply.text.size() : blank + 1;
+      sink.on_text(std::string_view(reply.text).substr(at, end - at));
+      at = end;
+    }
+    co_return reply;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Agent> make_echo_agent() { return std::make_unique<EchoAgent>(); }
+
+}  // namespace talaria

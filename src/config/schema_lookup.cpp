@@ -82,7 +82,11 @@ std::unexpected<Error> no_such_key(std::string_view key, std::string_view instan
   }
   const std::vector<std::string_view> views(keys.begin(), keys.end());
   std::string what = fmt::format("there is no key {}", printable(truncate_utf8(key, 100)));
-  if (const auto near = nearest(key, views)) {
+  const auto same_name =
+      std::ranges::find_if(keys, [&](const std::string& known) { return known.ends_with(fmt::format(".{}", key)); });
+  if (same_name != keys.end()) {
+    what += fmt::format("; did you mean {}?", *same_name);
+  } else if (const auto near = nearest(key, views)) {
     what += fmt::format("; did you mean {}?", *near);
   } else {
     what += "; `talaria config explain` lists all";

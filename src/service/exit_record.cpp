@@ -1,0 +1,90 @@
+#include "service/exit_record.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <boost/json.hpp>
+#include <cstdio>
+
+#include "base/fd.h"
+#include "base/text.h"
+#include "process/small_file.h"
+
+namespace talaria {
+namespace {
+
+std::string short_text(std::string_view text) { return printable(truncate_utf8(text, 64)); }
+
+// The whole lines of the newer half.
+std::string newer_half(std::string_view text) {
+  const auto newline = text.find('\n', text.size() / 2);
+  return newline == std::string_view::npos ? "" : std::string(text.substr(newline + 1));
+}
+
+Result<UniqueFd> open_regular(const std::string& path, int flags) {
+  UniqueFd fd(::open(path.c_str(), flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+  if (!fd) return fail_errno(errno, "open " + path);
+  struct stat found{};
+  if (::fstat(fd.get(), &found) < 0) return fail_errno(errno, "stat " + path);
+  if (!S_ISREG(found.st_mode)) return fail(ErrorKind::invalid, path + " is not a regular file: move it away");
+  return fd;
+}
+
+Result<> write_line(const UniqueFd& fd, std::string_view line, const std::string& path) {
+  const auto n = ::write(fd.get(), line.data(), line.size());  // O_APPEND: whole, or the disk is full
+  if (n < 0) return fail_errno(errno, "write " + path);
+  if (static_cast<std::size_t>(n) != line.size()) return fail_errno(ENOSPC, "write " + path);
+  return {};
+}
+
+Result<> shorten(const std::string& path, std::size_t size) {
+  auto old = open_regular(path, O_RDONLY);
+  if (!old) return std::unexpected(old.error());
+  std::string kept;
+  // Far above the limit we never wrote it: begin anew.
+  if (size <= 2 * max_exit_log) {
+    auto text = read_small(old->get(), 2 * max_exit_log, path);
+    if (!text) return std::unexpected(text.error());
+    kept = newer_half(*text);
+  }
+  const auto temporary = path + ".new";
+  ::unlink(temporary.c_str());
+  auto file = open_regular(temporary, O_WRONLY | O_CREAT | O_EXCL);
+  if (!file) return std::unexpected(file.error());
+  if (auto written = write_line(*file, kept, temporary); !written) {
+    ::unlink(temporary.c_str());
+    return written;
+  }
+  if (::rename(temporary.c_str(), path.c_str()) < 0) return fail_errno(errno, "rename " + temporary);
+  return {};
+}
+
+}  // namespace
+
+std::string format_exit_record(const ExitRecord& record) {
+  const boost::json::object line{{"at", record.at},
+                                 {"service_result", short_text(record.service_result)},
+                                 {"exit_code", short_text(record.exit_code)},
+                                 {"exit_status", short_text(record.exit_status)},
+                                 {"pid", record.pid},
+                                 {"invocation_id", short_text(record.invocation_id)}};
+  return boost::json::serialize(line) + "\n";
+}
+
+Result<> append_exit_record(const std::string& state_directory, const ExitRecord& record) {
+  const auto path = state_directory + "/exits.jsonl";
+  const auto line = format_exit_record(record);
+  auto fd = open_regular(path, O_WRONLY | O_APPEND | O_CREAT);
+  if (!fd) return std::unexpected(fd.error());
+  struct stat found{};
+  if (::fstat(fd->get(), &found) < 0) return fail_errno(errno, "stat " + path);
+  const auto size = static_cast<std::size_t>(found.st_size);
+  if (size + line.size() > max_exit_log) {
+    if (auto done = shorten(path, size); !done) return done;
+    fd = open_regular(path, O_WRONLY | O_APPEND | O_CREAT);
+    if (!fd) return std::unexpected(fd.error());
+  }
+  return write_line(*fd, line, path);
+}
+
+}  // namespace talaria

@@ -1,0 +1,32 @@
+#pragma once
+// What the manager saw when a run ended, one JSON object a line in <state>/exits.jsonl. ExecStopPost= writes it, after
+// a SIGKILL and a crash too; the next start reads it (lifecycle/run_ledger.h), because a process that was killed can't
+// say so itself.
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "base/time.h"
+
+namespace talaria {
+
+struct ExitRecord {
+  UnixMillis at = 0;
+  std::string service_result;  // $SERVICE_RESULT: success, exit-code, signal, core-dump, watchdog, oom-kill, timeout …
+  std::string exit_code;       // $EXIT_CODE: exited, killed, dumped
+  std::string exit_status;     // $EXIT_STATUS: a number, or a signal's name
+  std::int64_t pid = 0;        // of the main process; 0: unknown
+  std::string invocation_id;   // $INVOCATION_ID
+};
+
+inline constexpr std::size_t max_exit_log = 64 * 1024;
+
+// One line with its newline. Texts are cut at 64 bytes and made plain.
+[[nodiscard]] std::string format_exit_record(const ExitRecord& record);
+
+// Appends one line to <state>/exits.jsonl (mode 0600). A file that would grow above max_exit_log first loses its older
+// half. Only a regular file is written to.
+[[nodiscard]] Result<> append_exit_record(const std::string& state_directory, const ExitRecord& record);
+
+}  // namespace talaria

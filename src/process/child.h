@@ -38,8 +38,9 @@ struct ChildResult {
 // and after `grace` KILL. Whatever the outcome, no process of the group is left when this returns, and no zombie; that
 // goes for cancellation too, which therefore takes up to `grace`.
 //
-// Errors of starting: invalid (no command, zero bytes), not_found, permission (as execve(2) says), unavailable, limit.
-// A non-zero exit is no error. One that can't be killed (uninterruptible wait) is ErrorKind::internal after 5 s.
+// Errors of starting: invalid (no command, zero bytes, too long), not_found, permission (as execve(2) says),
+// unavailable. A non-zero exit is no error. One that can't be killed (uninterruptible wait) is ErrorKind::internal
+// after 5 s.
 //
 // The process must not reap children by wait(-1) nor ignore SIGCHLD: exit codes would be lost. SIGPIPE need not be
 // ignored.

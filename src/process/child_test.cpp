@@ -113,7 +113,8 @@ TEST_F(ChildTest, WhatCantBeStarted) {
   result = run({{"true"}, {}, {}, "/no/such/directory"});
   EXPECT_THAT(result.error().what, HasSubstr("/no/such/directory"));
   result = run({{"true", std::string(8 * megabyte, 'x')}, {}, {}, {}});
-  EXPECT_EQ(result.error().kind, ErrorKind::limit);
+  EXPECT_EQ(result.error().kind, ErrorKind::invalid);
+  EXPECT_THAT(result.error().what, HasSubstr("too long"));
   EXPECT_EQ(run({}).error().kind, ErrorKind::invalid);
   EXPECT_EQ(run({{""}, {}, {}, {}}).error().kind, ErrorKind::invalid);
   EXPECT_EQ(run({{"echo", std::string("a\0b", 3)}, {}, {}, {}}).error().kind, ErrorKind::invalid);

@@ -119,7 +119,8 @@ std::unexpected<Error> start_failed(int err, const ChildSpec& spec) {
     return fail(ErrorKind::not_found,
                 fmt::format("start {}: there is no directory {}", spec.command[0], spec.working_directory));
   if (err == E2BIG)
-    return fail(ErrorKind::limit, fmt::format("start {}: its arguments and environment are too long", spec.command[0]));
+    return fail(ErrorKind::invalid,
+                fmt::format("start {}: its arguments and environment are too long", spec.command[0]));
   if (err == ENOEXEC)
     return fail(ErrorKind::invalid,
                 fmt::format("start {}: it is no program; a script begins with #!", spec.command[0]));

@@ -350,6 +350,19 @@ TEST(Loading, ProseMayHaveAsManyDotsAsItLikes) {
   EXPECT_THAT(mistakes(std::string(echo) + "system = \"it\\\"s " + dots + "\"\n"), IsEmpty());
 }
 
+// Both are undefined behaviour in toml++ 3.3 as it comes (see toml_tree.cpp).
+TEST(Loading, ATableHeaderNeedsAKey) {
+  for (const char* header : {"[=", "[\x01]", "[[#", "[.a]", "[a.]"}) {
+    EXPECT_THAT(mistakes(header), ElementsAre(StartsWith("f:1:"))) << header;
+  }
+}
+
+TEST(Loading, LettersBeyondAsciiStayWhereTheyAre) {
+  const std::string text = std::string(echo) + "system = \"\"\"\\\n   \u00dcber \\\n \u0416\u3042\"\"\"\n";
+  EXPECT_EQ(load_good(text).agents.at("default").system, "\u00dcber \u0416\u3042");
+  EXPECT_THAT(mistakes(std::string(echo) + "\u00fc = 1\n"), ElementsAre(StartsWith("f:3:1: this is not TOML")));
+}
+
 class ConfigFile : public testing::Test {
  protected:
   ConfigFile() : directory_(std::filesystem::temp_directory_path() / ("talaria-config-" + std::to_string(::getpid()))) {

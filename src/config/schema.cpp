@@ -48,7 +48,8 @@ const Field field_table[] = {
      .least = 1,
      .most = 1'000'000,
      .example = "10000",
-     .doc = "How many turns may wait. Above that the API answers 429 and channels stop reading until there is room.",
+     .doc = "How many turns may wait. Above that the API answers 429; messages of channels are kept in the store until "
+            "there is room.",
      .slot = [](const Place& place) -> Slot { return &place.config->gateway.max_queued_turns; }},
     {.table = "gateway",
      .name = "history_turns",

@@ -14,8 +14,17 @@ constexpr Noun noun_table[] = {
 
 constexpr CommandEntry command_table[] = {
     {"gateway", add_gateway_run},
+    {"gateway", add_gateway_install},
+    {"gateway", add_gateway_uninstall},
+    {"gateway", add_gateway_start},
+    {"gateway", add_gateway_stop},
+    {"gateway", add_gateway_restart},
     {"gateway", add_gateway_status},
+    {"gateway", add_gateway_list},
     {"gateway", add_gateway_history},
+    {"gateway", add_gateway_logs},
+    {"gateway", add_gateway_announce_stop},
+    {"gateway", add_gateway_record_exit},
     {"", add_send},
     {"", add_chat},
     {"sessions", add_sessions_list},

@@ -1,0 +1,339 @@
+// `talaria gateway install` and `uninstall`: the unit template, its enabling, and what a service needs around it. Doing
+// it twice changes nothing the second time; drop-ins, configuration and state stay the operator's.
+#include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/service_user.h"
+#include "cli/unit_access.h"
+#include "cli/unit_files.h"
+#include "lifecycle/exit_code.h"
+#include "service/linger.h"
+#include "service/units.h"
+
+namespace talaria::cli {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr Millis job_patience{120'000};
+
+struct InstallOptions {
+  std::string run_as_user;
+  bool no_start = false;
+  bool no_enable = false;
+};
+
+// What both commands find out before they touch anything.
+struct Installation {
+  ProfilePaths paths;
+  Scope scope = Scope::user;
+  std::string unit;
+  std::string directory;  // of unit files
+  UnitControl control;
+
+  [[nodiscard]] std::string template_path() const { return directory + "/" + std::string(unit_template); }
+  [[nodiscard]] std::string drop_in_path() const { return user_drop_in_path(directory, unit); }
+};
+
+Result<Installation> look_around(const Context& context) {
+  auto paths = context.paths();
+  if (!paths) return std::unexpected(paths.error());
+  const auto scope = context.scope();
+  if (std::getenv("TALARIA_HOME") != nullptr)
+    return fail(ErrorKind::invalid,
+                "TALARIA_HOME is set, and a service does not inherit it: unset it and use a profile (-p NAME)");
+  if (scope == Scope::system && ::geteuid() != 0)
+    return fail(ErrorKind::permission,
+                "the system's service is root's to change: try again with sudo, or without --system");
+  auto control = connect_manager(scope);
+  if (!control) return std::unexpected(control.error());
+  auto environment = control->environment(soon());
+  if (!environment) return std::unexpected(environment.error());
+  const auto config_home = config_home_of(*environment);
+  if (scope == Scope::user && config_home.empty())
+    return fail(ErrorKind::unavailable, "the user's service manager has no HOME in its environment");
+  return Installation{*paths, scope, unit_name(paths->profile), unit_directory(scope, config_home),
+                      std::move(*control)};
+}
+
+// A service does not see what the caller's shell exports: a directory that only the shell knows of would be another
+// home.
+Result<> check_same_directories(Installation& at) {
+  if (at.scope == Scope::system) return {};
+  const auto environment = at.control.environment(soon());
+  if (!environment) return std::unexpected(environment.error());
+  for (const char* name : {"XDG_CONFIG_HOME", "XDG_STATE_HOME"}) {
+    const char* ours = std::getenv(name);
+    const auto theirs = value_of(*environment, name);
+    const auto usual = value_of(*environment, "HOME").value_or("") +
+                       (std::string_view(name) == "XDG_STATE_HOME" ? "/.local/state" : "/.config");
+    const auto mine = ours != nullptr && *ours == '/' ? std::string(ours) : usual;
+    if (mine != theirs.value_or(usual))
+      return fail(
+          ErrorKind::invalid,
+          fmt::format(
+              "{} is {} here but {} for the service: unset it, or tell the service manager with `systemctl --user "
+              "set-environment {}={}`",
+              name, mine, theirs.value_or(usual), name, mine));
+  }
+  return {};
+}
+
+// ---- install
+// --------------------------------------------------------------------------------------------------------------
+
+// The program that is running now, where the service finds it too.
+Result<std::string> own_program(Scope scope) {
+  std::error_code ec;
+  const auto path = fs::read_symlink("/proc/self/exe", ec).string();
+  if (ec) return fail_errno(ec.value(), "find this program");
+  if (path.ends_with(" (deleted)") && !fs::exists(path))
+    return fail(ErrorKind::conflict, "this program has been replaced on disk meanwhile: start the new one");
+  if (scope == Scope::system)
+    for (const char* hidden : {"/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/"})
+      if (path.starts_with(hidden))
+        return fail(
+            ErrorKind::invalid,
+            fmt::format("{} is out of the system service's sight (ProtectHome=, PrivateTmp=): install the program to "
+                        "/usr/local/bin, then run it from there",
+                        path));
+  return path;
+}
+
+Result<std::string> unit_text(Installation& at) {
+  const auto version_text = at.control.version(soon());
+  if (!version_text) return std::unexpected(version_text.error());
+  const auto version = parse_systemd_version(*version_text);
+  if (!version) return std::unexpected(version.error());
+  auto program = own_program(at.scope);
+  if (!program) return std::unexpected(program.error());
+  return render_unit({at.scope == Scope::system ? UnitScope::system : UnitScope::user, *program, *version});
+}
+
+void say_written(Written written, const std::string& path) {
+  const char* word = written == Written::created ? "wrote" : written == Written::updated ? "updated" : "unchanged:";
+  fmt::print("{} {}\n", word, path);
+}
+
+// The user of this instance: "talaria" for all, unless a drop-in of ours names another. Empty --run-as-user: as it is.
+Result<> set_user(const Installation& at, const std::string& wanted) {
+  auto name = wanted.empty() ? std::string(default_service_user) : wanted;
+  const bool has_drop_in = fs::exists(at.drop_in_path());
+  if (wanted.empty() && has_drop_in) {
+    fmt::print("unchanged: {}\n", at.drop_in_path());
+    return {};
+  }
+  auto user = find_user(name);
+  if (!user && user.error().kind == ErrorKind::not_found && name == default_service_user) {
+    if (auto made = create_system_user(name); !made) return made;
+    fmt::print("made the system user \"{}\"\n", name);
+    user = find_user(name);
+  }
+  if (!user) return std::unexpected(user.error());
+  if (user->uid == 0)
+    fmt::print(stderr, "talaria: warning: agents will run as root, though without its capabilities\n");
+  auto changes = let_read_config(*user, at.paths);
+  if (!changes) return std::unexpected(changes.error());
+  for (const auto& change : *changes) fmt::print("{}\n", change);
+  if (name == default_service_user) {
+    if (!has_drop_in) return {};
+    auto removed = remove_our_file(at.drop_in_path());
+    if (!removed) return std::unexpected(removed.error());
+    fmt::print("removed {}\n", at.drop_in_path());
+    return {};
+  }
+  const auto text = render_user_drop_in(name);
+  if (!text) return std::unexpected(text.error());
+  const auto written = write_our_file(at.drop_in_path(), *text);
+  if (!written) return std::unexpected(written.error());
+  say_written(*written, at.drop_in_path());
+  return {};
+}
+
+// A user's services end with the user's last session, unless the user lingers.
+void see_to_linger() {
+  const passwd* user = ::getpwuid(::geteuid());
+  const std::string name = user == nullptr ? "" : user->pw_name;
+  if (name.empty() || linger_enabled(name)) return;
+  if (enable_linger(::geteuid(), soon())) {
+    fmt::print("enabled lingering for {}: the service starts at boot and outlives your sessions\n", name);
+    return;
+  }
+  fmt::print(stderr,
+             "talaria: lingering is off for {}, so the service ends with your last session and does not start at boot; "
+             "turn it on "
+             "with: sudo loginctl enable-linger {}\n",
+             name, name);
+}
+
+// The same profile in the other scope is another home, but most likely the same bot accounts.
+void warn_of_twin(const Installation& at) {
+  const auto other = at.scope == Scope::system ? std::string() : unit_directory(Scope::system, "");
+  if (other.empty()) return;
+  std::error_code ignored;
+  if (fs::exists(fmt::format("{}/multi-user.target.wants/{}", other, at.unit), ignored))
+    fmt::print(
+        stderr,
+        "talaria: warning: the system runs a service {} too; if both use the same bot accounts, remove one of them\n",
+        at.unit);
+}
+
+int bring_up(Installation& at, bool changed) {
+  const auto before = at.control.state(at.unit, soon());
+  if (!before) return report(before.error());
+  if (before->active_state == "active") {
+    fmt::print("{} runs already (PID {}){}\n", at.unit, before->main_pid,
+               changed ? "; `talaria gateway restart` makes it use the new unit" : "");
+    return 0;
+  }
+  if (before->active_state == "failed") (void)at.control.reset_failed(at.unit, soon());
+  const auto result = at.control.run_job(JobKind::start, at.unit, Deadline::in(job_patience));
+  if (!result) return report(result.error());
+  const auto after = at.control.state(at.unit, soon());
+  if (!after) return report(after.error());
+  if (*result == JobResult::pending) {
+    fmt::print(stderr, "talaria: {} is still starting: {}\n", at.unit, printable(after->status_text));
+    return static_cast<int>(ExitCode::again);
+  }
+  if (*result != JobResult::done || after->active_state != "active")
+    return report_failed_unit(at.scope, at.unit, *after, "start");
+  fmt::print("started {} (PID {}){}{}\n", at.unit, after->main_pid, after->status_text.empty() ? "" : ": ",
+             printable(after->status_text));
+  return 0;
+}
+
+Result<> check_loaded(Installation& at) {
+  const auto state = at.control.state(at.unit, soon());
+  if (!state) return std::unexpected(state.error());
+  if (!state->loaded())
+    return fail(ErrorKind::conflict,
+                fmt::format("systemd calls {} \"{}\" although {} is there; `systemctl {}status {}` says why", at.unit,
+                            state->load_state, at.template_path(), at.scope == Scope::user ? "--user " : "", at.unit));
+  if (state->fragment_path != at.template_path())
+    return fail(ErrorKind::conflict, fmt::format("systemd takes {} from {} rather than {}: remove one of them", at.unit,
+                                                 state->fragment_path, at.template_path()));
+  return {};
+}
+
+int install(const Context& context, const InstallOptions& options) {
+  auto at = look_around(context);
+  if (!at) return report(at.error());
+  if (!options.run_as_user.empty() && at->scope == Scope::user)
+    return report({ErrorKind::invalid, "--run-as-user is for the system's service (--system)"});
+  if (auto same = check_same_directories(*at); !same) return report(same.error());
+  if (const int wrong = check_config(at->paths, true); wrong != 0) return wrong;
+  const auto text = unit_text(*at);
+  if (!text) return report(text.error());
+
+  const auto written = write_our_file(at->template_path(), *text);
+  if (!written) return report(written.error());
+  say_written(*written, at->template_path());
+  if (at->scope == Scope::system)
+    if (auto set = set_user(*at, options.run_as_user); !set) return report(set.error());
+  if (auto reloaded = at->control.reload(Deadline::in(job_patience)); !reloaded) return report(reloaded.error());
+  if (auto loaded = check_loaded(*at); !loaded) return report(loaded.error());
+  if (!options.no_enable) {
+    auto enabled = at->control.enable(at->unit, soon());
+    if (enabled) enabled = at->control.reload(Deadline::in(job_patience));
+    if (!enabled) return report(enabled.error());
+    fmt::print("enabled {}\n", at->unit);
+    if (at->scope == Scope::user) see_to_linger();
+  }
+  warn_of_twin(*at);
+  return options.no_start ? 0 : bring_up(*at, *written == Written::updated);
+}
+
+// ---- uninstall
+// ------------------------------------------------------------------------------------------------------------
+
+Result<bool> stop_unit(Installation& at) {
+  const auto state = at.control.state(at.unit, soon());
+  if (!state) return std::unexpected(state.error());
+  if (!state->loaded() || !state->up()) return true;
+  const auto result = at.control.run_job(JobKind::stop, at.unit, Deadline::in(job_patience));
+  if (!result) return std::unexpected(result.error());
+  if (*result == JobResult::pending) return false;
+  fmt::print("stopped {}\n", at.unit);
+  return true;
+}
+
+// The template serves every profile of the scope: it goes with the last of them.
+Result<std::vector<std::string>> other_instances(Installation& at) {
+  auto others = other_enabled_instances(at.directory, at.unit);
+  auto listed = at.control.list("talaria-gateway@*.service", soon());
+  if (!listed) return std::unexpected(listed.error());
+  for (const auto& [name, active] : *listed)
+    if (name != at.unit && active != "inactive" && active != "failed") others.push_back(name);
+  return others;
+}
+
+Result<> remove_files(Installation& at) {
+  const auto drop_in = remove_our_file(at.drop_in_path());
+  if (!drop_in) return std::unexpected(drop_in.error());
+  if (*drop_in) {
+    fmt::print("removed {}\n", at.drop_in_path());
+    ::rmdir(fs::path(at.drop_in_path()).parent_path().c_str());  // where an operator's own drop-in is, it stays
+  }
+  const auto others = other_instances(at);
+  if (!others) return std::unexpected(others.error());
+  if (!others->empty()) {
+    fmt::print("kept {}: {} needs it\n", at.template_path(), others->front());
+    return {};
+  }
+  const auto removed = remove_our_file(at.template_path());
+  if (!removed) return std::unexpected(removed.error());
+  fmt::print("{} {}\n", *removed ? "removed" : "not there:", at.template_path());
+  return {};
+}
+
+int uninstall(const Context& context) {
+  auto at = look_around(context);
+  if (!at) return report(at.error());
+  const auto stopped = stop_unit(*at);
+  if (!stopped) return report(stopped.error());
+  if (!*stopped) {
+    fmt::print(stderr, "talaria: {} is still stopping; nothing was removed, try again\n", at->unit);
+    return static_cast<int>(ExitCode::again);
+  }
+  if (auto disabled = at->control.disable(at->unit, soon()); !disabled && disabled.error().kind != ErrorKind::not_found)
+    return report(disabled.error());
+  if (auto removed = remove_files(*at); !removed) return report(removed.error());
+  if (auto reloaded = at->control.reload(Deadline::in(job_patience)); !reloaded) return report(reloaded.error());
+  (void)at->control.reset_failed(at->unit, soon());  // most often there is nothing to reset
+  fmt::print("kept {} and {}\n", at->paths.config_file, at->paths.state_directory);
+  return 0;
+}
+
+}  // namespace
+
+void add_gateway_install(CLI::App& parent, Context& context) {
+  CLI::App* command = parent.add_subcommand("install", "Make the gateway a service of systemd, and start it");
+  command->footer(
+      "The configuration must be there and right. Run it again after an update of the program.\n"
+      "Exit codes: 0 done, 73 somebody else's unit is in the way, 75 try again, 77 no permission, 78 the "
+      "configuration\n"
+      "is wrong.\n\nExample:\n  talaria -p work gateway install");
+  auto options = std::make_shared<InstallOptions>();
+  command
+      ->add_option("--run-as-user", options->run_as_user,
+                   "With --system: run as this user (default \"talaria\", made where missing)")
+      ->type_name("USER");
+  command->add_flag("--no-start", options->no_start, "Don't start it now");
+  command->add_flag("--no-enable", options->no_enable, "Don't start it at boot");
+  command->callback([&context, options] { context.exit_code = install(context, *options); });
+}
+
+void add_gateway_uninstall(CLI::App& parent, Context& context) {
+  CLI::App* command = parent.add_subcommand("uninstall", "Stop the service and remove its unit");
+  command->footer("Configuration, state and drop-ins stay.\n\nExample:\n  talaria -p work gateway uninstall");
+  command->callback([&context] { context.exit_code = uninstall(context); });
+}
+
+}  // namespace talaria::cli

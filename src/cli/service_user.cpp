@@ -1,0 +1,99 @@
+#include "cli/service_user.h"
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <pwd.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace talaria::cli {
+namespace {
+
+// Runs a program to its end; its output goes to ours.
+Result<> run(std::vector<std::string> arguments) {
+  std::vector<char*> argv;
+  for (auto& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  pid_t pid = 0;
+  if (const int e = ::posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), environ); e != 0)
+    return fail_errno(e, "run " + arguments[0]);
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0)
+    if (errno != EINTR) return fail_errno(errno, "wait for " + arguments[0]);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  return fail(ErrorKind::unavailable, arguments[0] + " failed");
+}
+
+// Has the user one of the permission's bits (in the "other" position: 4 read, 1 search)?
+bool may(const ServiceUser& user, const struct stat& of, mode_t bits) {
+  if (user.uid == 0) return true;
+  if (of.st_uid == user.uid) return (of.st_mode & (bits << 6)) == (bits << 6);
+  if (std::ranges::find(user.groups, of.st_gid) != user.groups.end()) return (of.st_mode & (bits << 3)) == (bits << 3);
+  return (of.st_mode & bits) == bits;
+}
+
+Result<std::string> allow(const ServiceUser& user, const std::string& path, mode_t bits) {
+  struct stat found{};
+  if (::stat(path.c_str(), &found) < 0) return fail_errno(errno, "stat " + path);
+  if (may(user, found, bits)) return "";
+  if (found.st_uid == user.uid) {
+    if (::chmod(path.c_str(), (found.st_mode & 07777) | (bits << 6)) < 0) return fail_errno(errno, "chmod " + path);
+    return fmt::format("gave {} access to its own {}", user.name, path);
+  }
+  if (::chown(path.c_str(), static_cast<uid_t>(-1), user.gid) < 0) return fail_errno(errno, "chgrp " + path);
+  if (::chmod(path.c_str(), (found.st_mode & 07707) | (bits << 3)) < 0) return fail_errno(errno, "chmod " + path);
+  return fmt::format("gave the group of {} access to {}", user.name, path);
+}
+
+}  // namespace
+
+Result<ServiceUser> find_user(const std::string& name) {
+  errno = 0;
+  const passwd* entry = ::getpwnam(name.c_str());
+  if (entry == nullptr) {
+    if (errno != 0 && errno != ENOENT && errno != ESRCH) return fail_errno(errno, "look up user " + name);
+    return fail(ErrorKind::not_found, fmt::format("there is no user \"{}\"", name));
+  }
+  ServiceUser user{name, entry->pw_uid, entry->pw_gid, {}};
+  int count = 64;
+  user.groups.resize(static_cast<std::size_t>(count));
+  if (::getgrouplist(name.c_str(), user.gid, user.groups.data(), &count) < 0) {
+    user.groups.resize(static_cast<std::size_t>(count));
+    (void)::getgrouplist(name.c_str(), user.gid, user.groups.data(), &count);
+  }
+  user.groups.resize(static_cast<std::size_t>(std::max(count, 0)));
+  return user;
+}
+
+Result<> create_system_user(const std::string& name) {
+  auto made = run({"systemd-sysusers", "--inline", fmt::format("u {} - \"Talaria gateway\" /var/lib/talaria", name)});
+  if (made && find_user(name)) return {};
+  return fail(
+      ErrorKind::unavailable,
+      fmt::format(
+          "the user \"{}\" could not be made{}{}: make it with `useradd --system --home-dir /var/lib/talaria {}`, or "
+          "choose another with --run-as-user",
+          name, made ? "" : ": ", made ? "" : made.error().what, name));
+}
+
+Result<std::vector<std::string>> let_read_config(const ServiceUser& user, const ProfilePaths& paths) {
+  constexpr mode_t read = 4, search_and_list = 5;
+  const auto directory = std::filesystem::path(paths.config_file).parent_path();
+  std::vector<std::string> changes;
+  const std::pair<std::string, mode_t> wanted[] = {{directory.parent_path().string(), search_and_list},
+                                                   {directory.string(), search_and_list},
+                                                   {paths.config_file, read}};
+  for (const auto& [path, bits] : wanted) {
+    auto change = allow(user, path, bits);
+    if (!change) return std::unexpected(change.error());
+    if (!change->empty()) changes.push_back(std::move(*change));
+  }
+  return changes;
+}
+
+}  // namespace talaria::cli

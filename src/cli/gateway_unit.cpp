@@ -37,6 +37,7 @@ struct Target {
   Scope scope = Scope::user;
   std::string unit;
   LockQuestion lock;
+  bool lock_known = false;
 
   // Somebody runs this profile outside of any unit.
   [[nodiscard]] bool runs_by_hand() const { return lock.held && (!lock.record || lock.record->unit.empty()); }
@@ -48,9 +49,12 @@ struct Target {
 Result<Target> find_target(const Context& context) {
   auto paths = context.paths();
   if (!paths) return std::unexpected(paths.error());
-  Target target{*paths, context.scope(), unit_name(paths->profile), {}};
+  Target target{*paths, context.scope(), unit_name(paths->profile), {}, false};
   // A home that this user may not look into belongs to a service that the manager can be asked about.
-  if (auto lock = ask_instance_lock(target.paths.state_directory)) target.lock = std::move(*lock);
+  if (auto lock = ask_instance_lock(target.paths.state_directory)) {
+    target.lock = std::move(*lock);
+    target.lock_known = true;
+  }
   return target;
 }
 
@@ -163,7 +167,11 @@ int stop(const Context& context) {
   const auto target = find_target(context);
   if (!target) return report(target.error());
   auto control = connect_manager(target->scope);
-  if (!control && !target->runs_by_hand()) return report(control.error());
+  if (!control && !target->runs_by_hand()) {
+    if (systemd_is_there() || !target->lock_known) return report(control.error());
+    fmt::print("not running: profile \"{}\"\n", target->paths.profile);
+    return 0;
+  }
   // The unit first: while somebody else owns the home it stands by, and would take over.
   bool had_unit = false;
   if (control) {

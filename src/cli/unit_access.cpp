@@ -61,20 +61,22 @@ ManagerKind manager_of(Scope scope) {
   return scope == Scope::system ? ManagerKind::systemd_system : ManagerKind::systemd_user;
 }
 
+bool systemd_is_there() { return ::access("/run/systemd/system", F_OK) == 0; }
+
 Deadline soon() { return Deadline::in(manager_patience); }
 
 Result<UnitControl> connect_manager(Scope scope) {
   auto control = UnitControl::connect(manager_of(scope), soon());
   if (control) return control;
-  if (::access("/run/systemd/system", F_OK) != 0)  // sd_booted(3)
+  if (!systemd_is_there())
     return fail(
-        ErrorKind::unavailable,
+        ErrorKind::not_found,
         fmt::format("there is no systemd here (PID 1 is {}): let it run `talaria gateway run`, whose exit codes are 0 "
                     "planned, 75 start me again, 64, 77 and 78 don't start me again",
                     first_process()));
   if (scope == Scope::user)
     return fail(
-        ErrorKind::unavailable,
+        ErrorKind::not_found,
         fmt::format(
             "this user has no service manager ({}): log in as the user rather than with su, have it lingering with "
             "`loginctl enable-linger`, or use --system",

@@ -13,6 +13,7 @@ inline constexpr Millis manager_patience{10'000};  // for an answer, not for a j
 
 [[nodiscard]] ManagerKind manager_of(Scope scope);
 [[nodiscard]] Deadline soon();
+[[nodiscard]] bool systemd_is_there();  // sd_booted(3)
 
 // Connects, or says politely what there is instead of systemd and what to do.
 [[nodiscard]] Result<UnitControl> connect_manager(Scope scope);

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("gateway", "lab")  # so that a failed assertion in them tells its values, too
+
 from gateway import INSTALLED, Gateway
 from lab import SCOPES, Lab, why_no_lab
 
@@ -55,7 +57,7 @@ def scope(request):
     return request.param
 
 
-def new_gateway(lab, scope, request):
+def new_gateway(lab, scope):
     gateway = Gateway(lab, scope, f"t{next(_profiles)}")
     gateway.install()
     return gateway
@@ -64,14 +66,14 @@ def new_gateway(lab, scope, request):
 @pytest.fixture
 def gateway(lab, scope, request):
     """An installed gateway that does not run yet. If the test fails, what its journal says is printed."""
-    each = new_gateway(lab, scope, request)
+    each = new_gateway(lab, scope)
     yield each
     finish(each, request)
 
 
 @pytest.fixture
 def fresh_gateway(fresh_lab, scope, request):
-    each = new_gateway(fresh_lab, scope, request)
+    each = new_gateway(fresh_lab, scope)
     yield each
     finish(each, request)
 

@@ -52,7 +52,7 @@ def why_no_lab():
             return f"a lab needs {program} (Debian: systemd, dbus, dbus-user-session)"
     if not list(Path("/usr/lib").glob("*/security/pam_systemd.so")):
         return "a lab needs pam_systemd.so (Debian: libpam-systemd)"
-    for program in ("unshare", "nsenter", "setpriv", "ip"):
+    for program in ("nsenter", "setpriv", "ip"):
         if shutil.which(program) is None:
             return f"a lab needs {program} (Debian: util-linux, iproute2)"
     return None

@@ -18,7 +18,6 @@ import time
 from lab_syscalls import die_with_parent
 
 PREFIX = "talaria-lab-"
-NAMESPACES = ("--mount", "--pid", "--fork", "--cgroup", "--uts", "--ipc", "--net")
 
 
 def cgroup_root():
@@ -62,7 +61,7 @@ def sweep(root):
 
 
 def start(directory, settings):
-    guard = os.getpid()
+    guard = os.pidfd_open(os.getpid())
 
     def become_member():
         die_with_parent(signal.SIGKILL, guard)
@@ -70,7 +69,7 @@ def start(directory, settings):
             file.write("0")
 
     init = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lab_init.py")
-    command = ["unshare", *NAMESPACES, "--propagation", "unchanged", "--kill-child=SIGKILL", sys.executable, "-B", init, json.dumps(settings)]
+    command = [sys.executable, "-B", init, json.dumps(settings)]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=become_member)
 
 
@@ -81,12 +80,12 @@ def first_child(process):
         if children:
             return int(children[0])
         time.sleep(0.001)
-    raise SystemExit(f"unshare ended with {process.returncode}")
+    raise SystemExit(f"lab_init.py ended with {process.returncode}")
 
 
 def end(process, init, directory):
-    # PID 1 first: its whole namespace ends with it, and each process is reaped by its own parent, be that inside or out here. unshare
-    # ends when PID 1 has, which is when the namespace is empty.
+    # PID 1 first: its whole namespace ends with it, and each process is reaped by its own parent, be that inside or out here. PID 1's
+    # parent ends when PID 1 has, which is when the namespace is empty.
     try:
         os.kill(init, signal.SIGKILL)
         process.wait(timeout=10)

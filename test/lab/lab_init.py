@@ -1,6 +1,6 @@
 """PID 1 of a lab: builds a private root and becomes systemd.
 
-Runs in fresh mount, PID, cgroup, UTS, IPC and network namespaces, in a cgroup directory of its own. The root it builds is an
+It has mount, PID, cgroup, UTS, IPC and network namespaces of its own, in the cgroup directory that it is started in. The root it builds is an
 overlay: the machine's own files below, an empty tmpfs above. So everything that is installed here is there, whatever is written
 is seen by the lab alone, and all of it is gone with the last process of the namespace. Nothing of the machine's own set-up takes
 part in the boot: no fstab, no enabled units, no generators, no writable sysctl.
@@ -9,12 +9,13 @@ part in the boot: no fstab, no enabled units, no generators, no writable sysctl.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 from lab_syscalls import (
-    CLONE_NEWNS, MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT,
-    mount, pivot_root, setns, umount)
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC,
+    MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, die_with_parent, mount, pivot_root, setns, umount, unshare)
 
 # Where the machine has one of these on a file system of its own, that one is overlaid too. Anything else that is mounted somewhere
 # (a home, a data disk) is not part of the lab.
@@ -49,7 +50,9 @@ def build_root():
     # to its real root; the directory that we came from stays reachable by its descriptor.
     below = os.open("/", os.O_PATH | os.O_DIRECTORY)
     own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    own_file_systems = [name for name in OWN_FILE_SYSTEMS if os.path.ismount("/" + name)]
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        mounted = {line.split()[4] for line in file}
+    own_file_systems = [name for name in OWN_FILE_SYSTEMS if "/" + name in mounted]
     setns(own, CLONE_NEWNS)
     os.close(own)
     mount(None, "/", None, MS_REC | MS_PRIVATE)
@@ -144,7 +147,19 @@ def append(path, text):
 
 
 def main():
-    settings = json.loads(sys.argv[1])
+    """Makes the namespaces. A PID namespace begins with the next child; this process waits for it and ends as it does."""
+    unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
+    here = os.pidfd_open(os.getpid())
+    child = os.fork()
+    if child == 0:
+        die_with_parent(signal.SIGKILL, here)
+        become_systemd(json.loads(sys.argv[1]))
+    os.close(here)
+    _, status = os.waitpid(child, 0)
+    sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def become_systemd(settings):
     # What the lab is to have from elsewhere is opened before the root changes.
     programs = {path: open(source, "rb") for path, source in settings["programs"].items()}
     os.umask(0o022)

@@ -2,13 +2,15 @@
 
 import ctypes
 import os
+import select
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x20, 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
-CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
+CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 PR_SET_PDEATHSIG = 1
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}
 
@@ -41,8 +43,12 @@ def setns(fd, kind):
     _check(_libc.setns(fd, kind), "setns")
 
 
+def unshare(kinds):
+    _check(_libc.unshare(kinds), "unshare")
+
+
 def die_with_parent(signal_number, parent):
-    """The kernel sends the signal when the parent ends. `parent` closes the race with a parent that ended before the call."""
+    """The kernel sends the signal when the parent ends. `parent`, its pidfd, closes the race with one that ended before the call."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal_number)
+    if select.select([parent], [], [], 0)[0]:
+        os._exit(1)

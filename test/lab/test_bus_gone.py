@@ -50,7 +50,7 @@ def test_an_unplanned_sigterm_is_unplanned(without_bus, how):
         sender = gateway.lab.kill(old, "TERM", gateway.user)
     else:
         gateway.systemctl("kill", "--signal=TERM", gateway.unit).check()
-        sender = 1 if gateway.scope == "system" else None
+        sender = gateway.lab.manager_pid(gateway.scope)
     gateway.wait_running(other_than=old)
     assert gateway.exits() == [("exited", "1/FAILURE")]
     gateway.assert_last_end("unplanned", sender)

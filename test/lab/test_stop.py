@@ -82,7 +82,7 @@ def test_no_agent_outlives_the_gateway(gateway):
     wait_until(lambda: len(gateway.pids()) >= 3, 5, "the agent's child runs")
     pids = gateway.pids()
     stop(gateway, "systemctl")
-    gateway.assert_stopped_as_planned(0)
+    gateway.assert_stopped_as_planned(0, leftovers=True)  # one in a session of its own is the manager's to find
     assert [pid for pid in pids if gateway.lab.alive(pid)] == []
 
 

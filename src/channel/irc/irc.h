@@ -5,6 +5,9 @@
 // has processed all its lines. What IRC can't give: messages sent while we are not connected never reach us, messages
 // still held when the process dies are lost, and a private answer goes to whoever has the asker's nick at that time.
 //
+// A reply to a nick that is not there is dead, except in the first minute on a server, when people are still coming
+// back.
+//
 // Names: Route.conversation is a nick or a channel. In channels, message ids are "asker!id" and Route.reply_to is the
 // same, so that the answer can begin with "asker: ".
 

@@ -330,6 +330,7 @@ TEST_F(IrcChannelTest, ADeliveryGivesUpWaiting) {
 }
 
 TEST_F(IrcChannelTest, NoSuchNickIsDead) {
+  times.session.settle = Millis(0);
   play([&]() -> Task<> {
     auto peer = co_await server.accept();
     co_await joined(peer);

@@ -7,7 +7,7 @@
 
 namespace talaria::irc {
 
-std::optional<DeliveryError::Fate> fate_of(std::string_view numeric, bool in_channel) {
+std::optional<DeliveryError::Fate> fate_of(std::string_view numeric, Circumstances circumstances) {
   using Fate = DeliveryError::Fate;
   // 401 no such nick, 403 no such channel, 405 too many channels, 407 too many targets, 408 no such service or no
   // colours, 411/412 no recipient or text, 413/414/415 bad masks, 477 must be registered, 482 not an operator, 486 must
@@ -17,7 +17,8 @@ std::optional<DeliveryError::Fate> fate_of(std::string_view numeric, bool in_cha
   // 437 temporarily unavailable, 439 target changes too fast.
   static constexpr std::array<std::string_view, 2> retry = {"437", "439"};
   // Not a member (kicked a moment ago): we come back. Member, and not allowed to speak (banned, moderated): no use.
-  if (numeric == "404" || numeric == "442") return in_channel ? Fate::dead : Fate::retry;
+  if (numeric == "404" || numeric == "442") return circumstances.in_channel ? Fate::dead : Fate::retry;
+  if (numeric == "401" && circumstances.settling) return Fate::retry;
   if (std::ranges::find(dead, numeric) != dead.end()) return Fate::dead;
   if (std::ranges::find(retry, numeric) != retry.end()) return Fate::retry;
   return {};
@@ -97,8 +98,8 @@ void Outgoing::on_pong(std::string_view token) {
   finish(*delivery, std::unexpected(DeliveryError{fate, delivery->first_error, Millis(0)}));
 }
 
-void Outgoing::on_error(const Message& numeric, bool in_channel, CaseMapping mapping) {
-  const auto fate = fate_of(numeric.command, in_channel);
+void Outgoing::on_error(const Message& numeric, Circumstances circumstances, CaseMapping mapping) {
+  const auto fate = fate_of(numeric.command, circumstances);
   if (!fate) return;
   // Parameters: our nick, the target, text. Errors come in the order of our lines, so of several deliveries to a
   // target the oldest is meant.

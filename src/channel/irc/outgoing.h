@@ -45,6 +45,12 @@ class Delivery {
   SteadyClock::time_point pinged{};  // the receipt's PING was handed to the socket
 };
 
+// What decides whether a refusal is for good.
+struct Circumstances {
+  bool in_channel = false;  // we are in the channel that is the target
+  bool settling = false;    // we have only just come: after a restart of the server people are still coming back
+};
+
 class Outgoing {
  public:
   using Time = SteadyClock::time_point;
@@ -70,8 +76,8 @@ class Outgoing {
   [[nodiscard]] std::optional<Time> next_at(Time now);
 
   void on_pong(std::string_view token);
-  // ERR_NOSUCHNICK and its kin. `in_channel`: we are in the channel that is the target.
-  void on_error(const Message& numeric, bool in_channel, CaseMapping mapping);
+  // ERR_NOSUCHNICK and its kin.
+  void on_error(const Message& numeric, Circumstances circumstances, CaseMapping mapping);
   // The connection is gone: deliveries that had begun are unknown, others go back; queued lines are forgotten.
   void on_connection_lost(const std::string& why);
   // When the longest-waiting receipt was asked for.
@@ -93,6 +99,6 @@ class Outgoing {
 };
 
 // What an error numeric says about sending to a target: whether more of it can help. None: it is no such numeric.
-[[nodiscard]] std::optional<DeliveryError::Fate> fate_of(std::string_view numeric, bool in_channel);
+[[nodiscard]] std::optional<DeliveryError::Fate> fate_of(std::string_view numeric, Circumstances circumstances);
 
 }  // namespace talaria::irc

@@ -27,8 +27,8 @@ class OutgoingTest : public testing::Test {
     }
     return lines;
   }
-  void error(std::string_view line, bool in_channel = true) {
-    outgoing.on_error(*parse_message(line), in_channel, CaseMapping::rfc1459);
+  void error(std::string_view line, bool in_channel = true, bool settling = false) {
+    outgoing.on_error(*parse_message(line), {in_channel, settling}, CaseMapping::rfc1459);
   }
   static Fate fate(const std::shared_ptr<Delivery>& d) { return d->outcome->error().fate; }
 
@@ -140,6 +140,14 @@ TEST_F(OutgoingTest, TryAgainNumerics) {
   error(":s 439 me bob :Target change too fast");
   outgoing.on_pong("t2");
   EXPECT_EQ(fate(part), Fate::unknown);  // one of the two may stand there
+}
+
+TEST_F(OutgoingTest, WhoIsNotBackYetMayComeWhileWeSettle) {
+  const auto d = outgoing.deliver("bob", "tok", {"1"});
+  take();
+  error(":s 401 me bob :No such nick", true, true);
+  outgoing.on_pong("tok");
+  EXPECT_EQ(fate(d), Fate::retry);
 }
 
 TEST_F(OutgoingTest, CannotSendToAChannel) {

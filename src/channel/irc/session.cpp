@@ -97,7 +97,10 @@ void Session::on_numeric(const Message& message, Time now) {
     host_ = at == shown.npos ? shown : shown.substr(at + 1);
     return;
   }
-  outgoing_.on_error(message, rooms_.in(message.param(1), isupport_.casemapping), isupport_.casemapping);
+  outgoing_.on_error(message,
+                     {.in_channel = rooms_.in(message.param(1), isupport_.casemapping),
+                      .settling = now - up_at_ < settings_.times.settle},
+                     isupport_.casemapping);
 }
 
 void Session::on_welcome(Time now) {
@@ -111,6 +114,7 @@ void Session::on_welcome(Time now) {
 void Session::on_ready(Time now) {
   if (up_) return;
   up_ = true;
+  up_at_ = now;
   if (isupport_.bot_mode != '\0') send("MODE", {nick_, std::string("+") + isupport_.bot_mode}, false);
   send_joins(now);
 }

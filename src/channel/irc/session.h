@@ -24,6 +24,7 @@ struct SessionTimes {
   Millis ping_every{60'000};   // our own PING
   Millis ping_answer{30'000};  // its PONG, or that of a delivery; later: the connection is deaf
   Millis regain{60'000};       // asking for the wanted nick again
+  Millis settle{60'000};       // so long after our coming, a nick that is not there may still come
 };
 
 struct SessionSettings {
@@ -107,6 +108,7 @@ class Session {
   Time next_regain_{};
   std::optional<Time> ping_sent_;  // ours, not yet answered
   Time resumed_at_{};
+  Time up_at_{};
   std::uint64_t pings_ = 0;
 };
 

@@ -265,6 +265,21 @@ TEST_F(SessionTest, AReceiptThatNeverComesMeansDeaf) {
   EXPECT_TRUE(session->end());
 }
 
+TEST_F(SessionTest, ANickThatIsNotThereIsDeadOnlyOnceWeHaveSettled) {
+  begin(settings({"*"}, {}));
+  log_in();
+  const auto refused = [&](std::string token) {
+    const auto d = outgoing.deliver("bob", token, {"PRIVMSG bob :x"});
+    take();
+    say(":s 401 talaria bob :No such nick");
+    say(":s PONG s :" + token);
+    return d->outcome->error().fate;
+  };
+  EXPECT_EQ(refused("t1"), DeliveryError::Fate::retry);
+  now += 60s;
+  EXPECT_EQ(refused("t2"), DeliveryError::Fate::dead);
+}
+
 TEST_F(SessionTest, NoGreetingInTime) {
   begin(settings());
   session->on_tick(session->next_tick());

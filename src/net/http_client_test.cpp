@@ -227,6 +227,20 @@ TEST_F(HttpClientTest, DoesNotReuseWhatTheServerClosesOrIsOutOfStep) {
   }
 }
 
+TEST_F(HttpClientTest, WhatComesUnaskedIsNoAnswerToTheNextRequest) {
+  auto first = ask();
+  Peer peer = server.accept();
+  (void)peer.read_until("\r\n\r\n");
+  ASSERT_TRUE(peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+  ASSERT_TRUE(first.get());
+  ASSERT_TRUE(peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"));
+  auto second = ask();
+  Peer fresh = server.accept();
+  (void)fresh.read_until("\r\n\r\n");
+  ASSERT_TRUE(fresh.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"));
+  EXPECT_EQ(second.get()->body, "good");
+}
+
 TEST_F(HttpClientTest, IdleConnectionsGoAfterTheirTime) {
   HttpClientOptions options;
   options.idle_time = Millis(50);

@@ -105,7 +105,7 @@ TEST(HttpServer, HeadHasTheLengthButNoBody) {
   ASSERT_TRUE(peer.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" + std::string(get)));
   const auto head = peer.read_until("\r\n\r\n");
   EXPECT_THAT(head, HasSubstr("Content-Length: 9\r\n"));
-  EXPECT_THAT(peer.read_response(), HasSubstr("GET / []"));  // directly behind the head: no body in between
+  EXPECT_THAT(peer.read_response(), StartsWith("HTTP/1.1 200 "));  // directly behind the head: no body in between
 }
 
 TEST(HttpServer, AnswersPipelinedRequestsInOrder) {
@@ -142,12 +142,9 @@ TEST(HttpServer, LargeBodiesBothWays) {
   Served served;
   Peer peer = served.connect();
   const std::string body(3'000'000, 'b');
-  std::thread sender([&] {
-    EXPECT_TRUE(
-        peer.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body));
-  });
-  sender.join();
-  EXPECT_THAT(peer.read_response().size(), testing::Gt(body.size()));
+  ASSERT_TRUE(
+      peer.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body));
+  EXPECT_THAT(peer.read_response(), testing::EndsWith("\r\n\r\nPOST / [" + body + "]"));
 }
 
 struct Refusal {
@@ -431,6 +428,16 @@ TEST(HttpServer, AStreamThatBreaksOffDoesNotLookWhole) {
   ASSERT_TRUE(peer.send(get));
   EXPECT_THAT(peer.read_to_end(), Not(HasSubstr("0\r\n\r\n")));
   EXPECT_TRUE(peer.ended());
+  EXPECT_THAT(served.bug_text(), HasSubstr("on fire"));
+}
+
+TEST(HttpServer, AStreamThatBreaksOffWithoutChunksIsReset) {
+  // Where the end of the connection is the end of the body, only a reset tells half an answer from a whole one.
+  Served served([](HttpRequest, HttpExchange& exchange) -> Task<> { (void)co_await exchange.begin({}); });
+  Peer peer = served.connect();
+  ASSERT_TRUE(peer.send("GET / HTTP/1.0\r\n\r\n"));
+  (void)peer.read_to_end();
+  EXPECT_TRUE(peer.was_reset());
 }
 
 TEST(HttpServer, NoHandlerCanSplitAResponse) {
@@ -464,6 +471,8 @@ TEST(HttpServer, StopCancelsAHangingHandler) {
   EXPECT_EQ(served.server->connections(), 0u);
   EXPECT_EQ(served.server->exchanges(), 0u);
   EXPECT_EQ(alive.use_count(), users - 1);
+  EXPECT_NE(served.bug.get_future().wait_for(std::chrono::seconds(0)), std::future_status::ready)
+      << "cancellation is no bug";
 }
 
 TEST(HttpServer, StopCancelsAWriteToAPeerThatDoesNotRead) {

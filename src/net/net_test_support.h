@@ -106,6 +106,7 @@ class Peer {
     return head;
   }
   [[nodiscard]] bool ended() const { return ended_; }  // closed or reset by the peer (not merely silent)
+  [[nodiscard]] bool was_reset() const { return reset_; }
   void end_sending() { ::shutdown(fd_.get(), SHUT_WR); }
   void close() { fd_.reset(); }
   void reset_connection() {
@@ -126,12 +127,14 @@ class Peer {
     const auto n = ::recv(fd_.get(), chunk, sizeof chunk, 0);
     if (n > 0) pending_.append(chunk, static_cast<std::size_t>(n));
     if (n == 0 || (n < 0 && errno != EAGAIN)) ended_ = true;
+    if (n < 0 && errno == ECONNRESET) reset_ = true;
     return n > 0;
   }
 
   UniqueFd fd_;
   std::string pending_;
   bool ended_ = false;
+  bool reset_ = false;
 };
 
 // A blocking listener on a free port of loopback.

@@ -114,10 +114,10 @@ TEST(Sse, WritesEachLine) { EXPECT_EQ(format_sse("a\nb\r\nc\rd"), "data: a\ndata
 
 TEST(Sse, LimitsAnEventHoweverItIsCut) {
   for (const std::string& text : {"data: " + std::string(200, 'x'), std::string(200, ':'), [] {
-                                   std::string many;
-                                   for (int i = 0; i < 100; ++i) many += "data: x\n";
-                                   return many;
-                                 }()}) {
+                                    std::string many;
+                                    for (int i = 0; i < 100; ++i) many += "data: x\n";
+                                    return many;
+                                  }()}) {
     SseParser whole(100);
     const auto result = whole.feed(text, [](const SseEvent&) { return true; });
     ASSERT_FALSE(result);

@@ -66,7 +66,8 @@ void put_incarnation(json::object& object, const Incarnation& incarnation) {
 }
 
 std::string record_text(std::string_view text, std::size_t max_bytes) {
-  return truncate_utf8(printable(text), max_bytes);
+  // Escaping never shortens: one byte more than fits is enough to know that something is cut.
+  return truncate_utf8(printable(text.substr(0, max_bytes + 1)), max_bytes);
 }
 
 }  // namespace talaria

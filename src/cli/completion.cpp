@@ -25,6 +25,13 @@ struct Place {
 
 std::string first_line(std::string text) { return text.substr(0, text.find('\n')); }
 
+// Commands without a group are for units, not for people.
+std::vector<CLI::App*> shown_children(CLI::App& app) {
+  std::vector<CLI::App*> shown = children(app);
+  std::erase_if(shown, [](const CLI::App* child) { return child->get_group().empty(); });
+  return shown;
+}
+
 void collect(CLI::App& app, const std::string& path, std::vector<Place>& places) {
   Place place{path, {}, {}};
   for (const CLI::Option* option : app.get_options()) {
@@ -32,14 +39,14 @@ void collect(CLI::App& app, const std::string& path, std::vector<Place>& places)
       place.options.push_back({"--" + name, first_line(option->get_description())});
     }
   }
-  for (const CLI::App* child : children(app))
+  for (const CLI::App* child : shown_children(app))
     place.commands.push_back({child->get_name(), first_line(child->get_description())});
   // CLI11 knows nothing of a positional's values; completion's own are fixed.
   if (path == "completion") {
     for (const char* shell : {"bash", "zsh", "fish"}) place.commands.push_back({shell, "a shell"});
   }
   places.push_back(place);
-  for (CLI::App* child : children(app))
+  for (CLI::App* child : shown_children(app))
     collect(*child, path.empty() ? child->get_name() : path + " " + child->get_name(), places);
 }
 

@@ -50,7 +50,9 @@ std::optional<std::string> elsewhere(CLI::App& root, std::string_view word) {
 
 Error unknown_word(CLI::App& root, CLI::App& app, std::string_view path, std::string_view word) {
   std::vector<std::string> names;
-  for (CLI::App* child : children(app)) names.push_back(child->get_name());
+  for (CLI::App* child : children(app)) {
+    if (!child->get_group().empty()) names.push_back(child->get_name());  // the others are for units
+  }
   const std::vector<std::string_view> views(names.begin(), names.end());
   std::string what = fmt::format("unknown command \"{}\"", printable(truncate_utf8(word, 64)));
   if (&app != &root) what += fmt::format(" of \"{}\"", path);

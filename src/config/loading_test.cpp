@@ -250,6 +250,18 @@ TEST(Loading, BadDurationsSayWhatIsMissing) {
   }
 }
 
+TEST(Loading, MessagesFitOneLineOfATerminal) {
+  for (const char* text : {"[gateway]\ndrain_timeout = \"1\\u001b[31m\\n\"\n", "[\"\\u001b[31m\"]\n",
+                           "[agent.\"\\n\"]\nkind = \"\\u0007\"\n", "[gateway]\n\"\\u009b\" = 1\n",
+                           "[api]\nlisten = \"\\u001b:1\"\n", "[agent.a]\nkind = \"\\u0007\"\n"}) {
+    for (const std::string& message : mistakes(text)) {
+      EXPECT_THAT(message, testing::Each(testing::Truly([](char c) { return static_cast<unsigned char>(c) >= 0x20; })))
+          << text;
+      EXPECT_THAT(message, Not(HasSubstr("\xc2\x9b")));
+    }
+  }
+}
+
 TEST(Loading, BadBaseUrls) {
   for (const char* url : {"ftp://h/v1", "llm.example/v1", "http://", "http:///v1", "https://h/v1?key=1", "https://h/#x",
                           "http://h:99999/v1", "http://h:0/", "", "http://h/a b"}) {

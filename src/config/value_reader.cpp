@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "base/time.h"
 
 namespace talaria {
@@ -31,11 +32,9 @@ class ValueReader {
   }
 
   void operator()(Millis* out) const {
-    if (is(TomlNode::Kind::integer) || is(TomlNode::Kind::number))
-      return wrong_type("a string with a number and a unit (ms, s, m, h, d)");
     if (!is(TomlNode::Kind::string)) return wrong_type("a string with a number and a unit (ms, s, m, h, d)");
     const Result<Millis> value = parse_duration(node_.text);
-    if (!value) return on_mistake_(node_, value.error().what);
+    if (!value) return on_mistake_(node_, printable(truncate_utf8(value.error().what, 200)));
     if (in_bounds(static_cast<double>(value->count()))) *out = *value;
   }
 

@@ -5,16 +5,24 @@ import os
 import pathlib
 import subprocess
 
-from process_figures import KEY, BenchError, Gateway
+from process_figures import KEY, BenchError, Gateway, cpu_seconds
 
 CONNECTIONS = (1, 16, 64)
 ANSWER = "Hello from the mock model."  # mock_script.h: every single answer is compared with it
 
 
 def measure_api(load: pathlib.Path, model_port: int, gateway: Gateway, seconds: int) -> list[dict]:
-    """bench_load's document for each cell. `seconds`: per target and cell."""
+    """bench_load's document for each cell, with the gateway's CPU seconds per request added. `seconds`: per target and cell."""
     address = gateway.api_address()
-    return [_cell(load, model_port, address, n, stream, seconds) for stream in (False, True) for n in CONNECTIONS]
+    cells = []
+    for stream in (False, True):
+        for n in CONNECTIONS:
+            before = cpu_seconds(gateway.pid)
+            cell = _cell(load, model_port, address, n, stream, seconds)
+            through = cell["targets"]["gateway"]
+            through["cpu_s_per_request"] = (cpu_seconds(gateway.pid) - before) / max(through["completed"], 1)
+            cells.append(cell)
+    return cells
 
 
 def _cell(load: pathlib.Path, model_port: int, address: str, connections: int, stream: bool, seconds: int) -> dict:

@@ -201,6 +201,7 @@ json::object report(Target& target) {
   json::object kinds;
   for (const auto& [kind, count] : m.error_kinds) kinds[kind] = count;
   json::object out{{"requests", m.whole.size()},
+                   {"completed", m.completed},
                    {"seconds", seconds},
                    {"per_second", seconds > 0 ? static_cast<double>(m.whole.size()) / seconds : 0.0},
                    {"latency", latencies(m.whole)},

@@ -76,6 +76,7 @@ void LoadConnection::finish(std::int64_t now) {
   if (target_.stream && !reader_.stream_ended()) return fail("the stream ended without [DONE]");
   busy_ = false;
   if (!reader_.keep_alive()) fd_.reset();
+  ++target_.measured.completed;
   if (!target_.recording) return;
   target_.measured.whole.push_back(now - started_);
   if (target_.stream) target_.measured.first.push_back(first_text_ - started_);

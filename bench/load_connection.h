@@ -21,6 +21,7 @@ struct Measurements {
   std::vector<std::int64_t> whole;  // from the first byte sent to the last byte received
   std::vector<std::int64_t> first;  // to the first text of a streamed answer
   std::int64_t busy_ns = 0;         // wall time of the slices
+  std::uint64_t completed = 0;      // good answers, those of the warm-up too
   std::uint64_t errors = 0;
   std::map<std::string, std::uint64_t> error_kinds;  // bounded by kMaxErrorKinds
 };

@@ -213,7 +213,7 @@ Script ScriptBook::build(std::string_view body) {
   }
   if (name == "garbage-stream") {
     return once(std::string(kStreamHead) +
-                chunk(fmt::format("\xff\xfe\n\n: \n\ndata\n\ndata: {}\n\ndata: [1,2]\n\n"
+                chunk(fmt::format("\xff\xfe\n\n: \n\ndata: {}\n\ndata: [1,2]\n\n"
                                   "data: {{\"choices\":7}}\n\n",
                                   kProviderText)) +
                 "0\r\n\r\n");

@@ -13,7 +13,7 @@ const client = new OpenAI({ maxRetries: 0, timeout: asked.timeout ?? 60_000 });
 
 const params = () => ({
   model: asked.model ?? 'default',
-  messages: asked.messages ?? [{ role: 'user', content: asked.content ?? 'hello' }],
+  messages: asked.messages ?? [{ role: 'user', content: asked.content ?? 'x'.repeat(asked.content_bytes ?? 5) }],
   ...(asked.user ? { user: asked.user } : {}),
 });
 

@@ -191,7 +191,7 @@ def test_bad_bodies_are_refused_and_the_mistake_is_named(judge, body, named):
 
 
 def test_a_body_too_large_is_told_so(judge):
-    error = judge("chat", content="x" * (5 * 1024 * 1024))
+    error = judge("chat", content_bytes=5 * 1024 * 1024)
     assert error["status"] == 413, error
 
 

@@ -5,6 +5,9 @@ from a second run looks different, and the file counts what really ran.
 """
 
 import json
+import socket
+import struct
+import time
 
 import pytest
 
@@ -15,7 +18,7 @@ KEY = "judge-key-0123456789"
 
 
 class Counted:
-    """A gateway with the counting agents `count` (at once) and `slow` (two seconds)."""
+    """A gateway with the counting agents `count` (at once), `slow` (two seconds) and `moody` (fails the first time)."""
 
     def __init__(self, home):
         self.runs_file = home / "runs"
@@ -34,9 +37,12 @@ command = ["/bin/sh", "-c", "{script} echo answer $n"]
 kind = "command"
 command = ["/bin/sh", "-c", "{script} sleep 2; echo answer $n"]
 
-[agent.broken]
+[agent.moody]
 kind = "command"
-command = ["/bin/sh", "-c", "{script} exit 3"]
+command = ["/bin/sh", "-c", "{script} if [ $n = 1 ]; then exit 3; fi; echo answer $n"]
+
+[agent.echo]
+kind = "echo"
 """
         self.gateway = Gateway(home / "home", config, api=self.api, env={"JUDGE_KEY": KEY})
         self.judge = OpenAiJudge(self.api, KEY)
@@ -159,10 +165,50 @@ def test_a_stop_in_the_turn_waits_for_it_and_the_key_finds_it(counted):
     assert counted.ask(model="slow", key="k1")["content"].strip() == "answer 1" and counted.runs() == 1
 
 
-def test_a_turn_that_failed_stays_failed_under_its_key(counted):
-    first = counted.judge("chat", model="broken", content="count me", key="k1")
-    again = counted.judge("chat", model="broken", content="count me", key="k1")
-    assert first["status"] >= 500 and again["status"] >= 500
-    runs = counted.runs()
-    assert counted.judge("chat", model="broken", content="count me", key="k1")["status"] >= 500
-    assert counted.runs() == runs == 1
+def test_a_failed_turn_frees_its_key(counted):
+    # Applications ask again after a 5xx, under the same key; a failure kept for ever would make that pointless.
+    first = counted.judge("chat", model="moody", content="count me", key="k1")
+    assert first["thrown"] == "InternalServerError" and counted.runs() == 1
+    second = counted.ask(model="moody", key="k1")
+    assert second["content"].strip() == "answer 2"
+    assert same(second, counted.ask(model="moody", key="k1")) and counted.runs() == 2
+
+
+def send_and_leave(counted, after_s: float, key: str | None, abruptly: bool) -> None:
+    """Sends one request to the echo agent and closes the connection without waiting for the answer."""
+    host, port = counted.api.split(":")
+    body = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "hello"}]})
+    head = ["POST /v1/chat/completions HTTP/1.1", f"Host: {counted.api}", f"Authorization: Bearer {KEY}", f"Content-Length: {len(body)}"]
+    if key:
+        head.append(f"Idempotency-Key: {key}")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        if abruptly:  # RST instead of FIN
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(("\r\n".join(head) + "\r\n\r\n" + body).encode())
+        time.sleep(after_s)
+
+
+@pytest.mark.parametrize("abruptly", [False, True], ids=["closes", "resets"])
+def test_clients_that_leave_at_any_moment_leave_no_turn_behind(counted, abruptly):
+    """Before the journal's commit, during it, in the turn, after it: the moment moves in steps of 20 µs."""
+    for i in range(250):
+        send_and_leave(counted, i * 20e-6, f"left-{i}", abruptly)
+        send_and_leave(counted, i * 20e-6, None, abruptly)
+    for i in range(250):
+        begin = time.monotonic()
+        status, _, answer = counted.judge.raw("POST", "/v1/chat/completions", json.dumps(
+            {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}), {"Idempotency-Key": f"left-{i}"})
+        assert status == 200, (i, answer)
+        assert time.monotonic() - begin < 10, f"the answer under key left-{i} hung"
+    wait_until(lambda: counted.judge.metric('talaria_queue_depth{queue="turns"}') == 0, 10, "end of all turns")
+    assert counted.judge.metric("talaria_turns_running") == 0
+
+
+def test_a_keyed_turn_goes_on_without_its_asker_while_it_waits_for_its_session(counted):
+    first = counted.judge.begin("chat", model="slow", content="count me", session="s")
+    wait_until(lambda: counted.runs() == 1, 20, "running turn")
+    left = counted.judge("abort_whole", model="slow", content="count me", session="s", key="k1", after_ms=500)
+    assert left["thrown"] == "APIUserAbortError"
+    wait_until(lambda: counted.runs() == 2, 15, "second turn, though nobody waits for it")
+    first.communicate(timeout=60)
+    assert counted.ask(model="slow", session="s", key="k1")["content"].strip() == "answer 2" and counted.runs() == 2

@@ -42,10 +42,17 @@ struct Installation {
   [[nodiscard]] std::string drop_in_path() const { return user_drop_in_path(directory, unit); }
 };
 
+// Not Context::scope(), which prefers what is there: that the system has the unit doesn't mean that a user wants no own
+// one.
+Scope scope_of(const Context& context) {
+  if (context.system_scope) return Scope::system;
+  return ::geteuid() == 0 ? context.scope() : Scope::user;
+}
+
 Result<Installation> look_around(const Context& context) {
-  auto paths = context.paths();
+  const auto scope = scope_of(context);
+  auto paths = paths_for(context.profile, scope);
   if (!paths) return std::unexpected(paths.error());
-  const auto scope = context.scope();
   if (std::getenv("TALARIA_HOME") != nullptr)
     return fail(ErrorKind::invalid,
                 "TALARIA_HOME is set, and a service does not inherit it: unset it and use a profile (-p NAME)");

@@ -50,6 +50,20 @@ Result<std::string> allow(const ServiceUser& user, const std::string& path, mode
   return fmt::format("gave the group of {} access to {}", user.name, path);
 }
 
+// The profile's own directory is for root and the user's group alone, with the unit's ConfigurationDirectoryMode=: the
+// manager would warn about another one at every start.
+Result<std::string> close_directory(const ServiceUser& user, const std::string& path) {
+  constexpr mode_t mode = 0750;
+  struct stat found{};
+  if (::stat(path.c_str(), &found) < 0) return fail_errno(errno, "stat " + path);
+  const bool its_own = found.st_uid == user.uid || found.st_gid == user.gid;
+  if ((found.st_mode & 07777) == mode && its_own) return "";
+  if (!its_own && ::chown(path.c_str(), static_cast<uid_t>(-1), user.gid) < 0)
+    return fail_errno(errno, "chgrp " + path);
+  if (::chmod(path.c_str(), mode) < 0) return fail_errno(errno, "chmod " + path);
+  return fmt::format("closed {} to all but its owner and the group of {} (mode {:04o})", path, user.name, mode);
+}
+
 }  // namespace
 
 Result<ServiceUser> find_user(const std::string& name) {
@@ -85,11 +99,8 @@ Result<std::vector<std::string>> let_read_config(const ServiceUser& user, const 
   constexpr mode_t read = 4, search_and_list = 5;
   const auto directory = std::filesystem::path(paths.config_file).parent_path();
   std::vector<std::string> changes;
-  const std::pair<std::string, mode_t> wanted[] = {{directory.parent_path().string(), search_and_list},
-                                                   {directory.string(), search_and_list},
-                                                   {paths.config_file, read}};
-  for (const auto& [path, bits] : wanted) {
-    auto change = allow(user, path, bits);
+  for (auto change : {allow(user, directory.parent_path().string(), search_and_list),
+                      close_directory(user, directory.string()), allow(user, paths.config_file, read)}) {
     if (!change) return std::unexpected(change.error());
     if (!change->empty()) changes.push_back(std::move(*change));
   }

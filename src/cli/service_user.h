@@ -22,8 +22,9 @@ struct ServiceUser {
 [[nodiscard]] Result<ServiceUser> find_user(const std::string& name);
 // A system user without a password or shell, by systemd-sysusers(8).
 [[nodiscard]] Result<> create_system_user(const std::string& name);
-// Lets the user's group read the configuration, where the user can't yet: group and g+rx of its directories, group and
-// g+r of the file. Nothing is opened to others. Returns what was changed, one line each.
+// Lets the user's group read the configuration: the profile's directory becomes root's and that group's (0750), and
+// where the user can't yet, the group gets g+rx of the directory above and g+r of the file. Nothing is opened to
+// others. Returns what was changed, one line each.
 [[nodiscard]] Result<std::vector<std::string>> let_read_config(const ServiceUser& user, const ProfilePaths& paths);
 
 }  // namespace talaria::cli

@@ -92,6 +92,7 @@ std::string system_directories() {
   return fmt::format(
       "\nUser={}\n"
       "ConfigurationDirectory=talaria/%i\n"
+      "ConfigurationDirectoryMode=0750\n"
       "StateDirectory=talaria/%i\n"
       "StateDirectoryMode=0700\n"
       "RuntimeDirectory=talaria/%i\n"

@@ -61,13 +61,13 @@ Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config co
 Task<GatewayExit> Daemon::run() {
   if (auto ok = signals_.open(); !ok) {
     log::error("{}", ok.error().what);
-    co_return GatewayExit{static_cast<int>(ExitCode::unplanned), false};
+    co_return GatewayExit{static_cast<int>(ExitCode::unplanned), false, false};
   }
   tasks_.spawn("signals", signals_.run());
   if (notifier_.watchdog_interval().count() > 0) tasks_.spawn("watchdog", ping_watchdog());
 
-  const bool started = co_await claim_home() && co_await open_control_socket() && co_await open_store() &&
-                       co_await listen_api() && co_await start_gateway();
+  const bool started = co_await claim_home() && co_await open_control_socket() && co_await write_lock_record() &&
+                       co_await open_store() && co_await listen_api() && co_await start_gateway();
   if (started) {
     tasks_.spawn("retention", retire_old_rows());
     co_await end_.event().wait();
@@ -134,12 +134,7 @@ Task<bool> Daemon::claim_home() {
       co_return false;
     }
   }
-  co_return co_await wait_for("the lock file", [this]() -> Task<Result<>> {
-    const char* scope =
-        supervision_.supervised() ? (supervision_.manager == ManagerKind::systemd_system ? "system" : "user") : "none";
-    co_return lock_->write(
-        {self_, scope, supervision_.unit, TALARIA_VERSION, options_.paths.control_socket(), started_at_});
-  });
+  co_return true;
 }
 
 Task<bool> Daemon::stand_by() {
@@ -184,6 +179,16 @@ Task<bool> Daemon::open_control_socket() {
     auto listener = listen_on(UnixEndpoint{options_.paths.control_socket()});
     if (!listener) co_return std::unexpected(listener.error());
     co_return control_server_->serve(std::move(listener->fd));
+  });
+}
+
+// The lock decides, its text informs: a full disk must not keep us from answering on the control socket meanwhile.
+Task<bool> Daemon::write_lock_record() {
+  co_return co_await wait_for("the lock file", [this]() -> Task<Result<>> {
+    const char* scope =
+        supervision_.supervised() ? (supervision_.manager == ManagerKind::systemd_system ? "system" : "user") : "none";
+    co_return lock_->write(
+        {self_, scope, supervision_.unit, TALARIA_VERSION, options_.paths.control_socket(), started_at_});
   });
 }
 
@@ -301,26 +306,34 @@ Task<GatewayExit> Daemon::stop() {
   life_.enter_draining(end.verdict.cause);
 
   if (api_server_) api_server_->stop_accepting();
+  bool clean = true;
   if (gateway_) {
     TaskGroup impatience(executor_);
     impatience.spawn("second signal", [](Event& again, Gateway& gateway) -> Task<> {
       co_await again.wait();
       gateway.cut_drain_short();
     }(end_.impatient(), *gateway_));
-    const int cut_off = co_await gateway_->drain(drain);
-    if (cut_off > 0) log::warning("{} running turns were cut off; the next start runs them again", cut_off);
+    const auto drained = co_await gateway_->drain(drain);
+    clean = drained.clean;
+    if (drained.cut_off > 0) {
+      log::warning("{} running turns were cut off; the next start runs them again", drained.cut_off);
+    }
     co_await impatience.stop();
   }
-  const Deadline closing = Deadline::in(std::chrono::seconds(2));
-  if (api_server_) co_await api_server_->stop(closing);
+  const Deadline closing = Deadline::in(std::chrono::seconds(5));
+  if (api_server_) clean = co_await api_server_->stop(closing) && clean;
   co_await record_end(end, code, Deadline::in(std::chrono::seconds(5)));
-  co_await tasks_.stop(closing);
-  if (control_server_) co_await control_server_->stop(Deadline::in(Millis{200}));
-  gateway_.reset();
-  store_.reset();
+  clean = co_await tasks_.stop(closing) && clean;
+  if (control_server_) clean = co_await control_server_->stop(Deadline::in(std::chrono::seconds(1))) && clean;
+  if (clean) {
+    gateway_.reset();
+    store_.reset();
+  } else {
+    log::error("a task did not end in time; leaving it behind, the next start recovers");
+  }
   if (lock_) ::unlink(options_.paths.control_socket().c_str());
   if (!final_error_) log::info("ended with exit code {}", code);
-  co_return GatewayExit{code, end.execute_again};
+  co_return GatewayExit{.code = code, .execute_again = end.execute_again, .left_tasks = !clean};
 }
 
 Task<> Daemon::record_end(const End& end, int exit_code, Deadline deadline) {

@@ -40,6 +40,7 @@ class Daemon {
   Task<bool> claim_home();
   Task<bool> stand_by();
   Task<bool> open_control_socket();
+  Task<bool> write_lock_record();
   Task<bool> open_store();
   Task<bool> listen_api();
   Task<bool> start_gateway();

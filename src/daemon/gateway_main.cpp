@@ -11,6 +11,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <cstdio>
+#include <memory>
 
 #include "config/loading.h"
 #include "daemon/daemon.h"
@@ -42,28 +43,34 @@ GatewayExit gateway_main(GatewayOptions options) {
   LoadOutcome loaded = load_config_file(options.paths.config_file);
   Wiring wiring;
   if (loaded.ok()) wiring = resolve_secrets(loaded, options.paths.config_file);
-  if (!loaded.ok()) return {report_mistakes(loaded, options.paths.config_file), false};
+  if (!loaded.ok()) return {.code = report_mistakes(loaded, options.paths.config_file)};
   keep_secrets();
   log::start(options.paths.profile, options.verbose ? log::Level::debug : log::Level::info);
 
-  GatewayExit exit{static_cast<int>(ExitCode::unplanned), false};
-  {
-    asio::io_context loop(1);
-    Daemon daemon(loop.get_executor(), std::move(options), std::move(loaded.config), std::move(wiring));
-    asio::co_spawn(loop, daemon.run(), [&](std::exception_ptr bug, GatewayExit ended) {
-      if (bug) {
-        try {
-          std::rethrow_exception(bug);
-        } catch (const std::exception& e) {
-          log::error("internal error: {}", e.what());
-        }
-      } else {
-        exit = ended;
+  GatewayExit exit{.code = static_cast<int>(ExitCode::unplanned)};
+  auto loop = std::make_unique<asio::io_context>(1);
+  auto daemon =
+      std::make_unique<Daemon>(loop->get_executor(), std::move(options), std::move(loaded.config), std::move(wiring));
+  asio::co_spawn(*loop, daemon->run(), [&](std::exception_ptr bug, GatewayExit ended) {
+    exit = ended;
+    if (bug) {
+      exit = {.code = static_cast<int>(ExitCode::unplanned), .left_tasks = true};
+      try {
+        std::rethrow_exception(bug);
+      } catch (const std::exception& e) {
+        log::error("internal error: {}", e.what());
       }
-      loop.stop();
-    });
-    loop.run();
+    }
+    loop->stop();
+  });
+  loop->run();
+  if (exit.left_tasks) {
+    // A task that would not end still points into these; the process is about to end and takes all of it.
+    (void)daemon.release();
+    (void)loop.release();
   }
+  daemon.reset();
+  loop.reset();
   log::stop();
   return exit;
 }

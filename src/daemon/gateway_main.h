@@ -17,6 +17,7 @@ struct GatewayOptions {
 struct GatewayExit {
   int code = 0;
   bool execute_again = false;  // the caller is to execute the program again, with the same arguments
+  bool left_tasks = false;     // some did not end in time: what they use was not destroyed
 };
 
 // Runs until it is told to end. Nothing of the process survives but what the caller made before.

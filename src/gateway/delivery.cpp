@@ -183,10 +183,10 @@ Task<Result<>> Delivery::wait_delivered(std::int64_t id, Deadline deadline) {
   co_return waiter->fate;
 }
 
-Task<> Delivery::stop(Deadline deadline) {
+Task<bool> Delivery::stop(Deadline deadline) {
   stopping_ = true;
   co_await idle_.wait(deadline);
-  co_await tasks_.stop(Deadline::in(std::chrono::seconds(1)));
+  co_return co_await tasks_.stop(Deadline::in(std::chrono::seconds(1)));
 }
 
 }  // namespace talaria

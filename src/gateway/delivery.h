@@ -38,7 +38,8 @@ class Delivery {
   Task<Result<>> wait_delivered(std::int64_t id, Deadline deadline);
 
   // Lets deliveries in progress end until the deadline, then cancels them; their rows stay and recovery takes them up.
-  Task<> stop(Deadline deadline);
+  // False: one did not end even so.
+  Task<bool> stop(Deadline deadline);
 
   [[nodiscard]] std::int64_t open() const { return open_; }
   [[nodiscard]] std::int64_t dead() const { return dead_; }

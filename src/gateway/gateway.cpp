@@ -20,6 +20,15 @@ class NoSink final : public ReplySink {
   [[nodiscard]] bool wants_pieces() const override { return false; }
 };
 
+// What an asker hears of a failed turn. Why the agent failed is told by the words; to a client's retry logic it is
+// either late or broken, never the asker's own limit or mistake.
+DirectFailure failure_of(const TurnOutcome& outcome) {
+  const AgentError& error = outcome.reply.error();
+  ErrorKind kind = error.kind == ErrorKind::timeout ? ErrorKind::timeout : ErrorKind::internal;
+  if (!outcome.started) kind = ErrorKind::unavailable;
+  return {kind, error.summary, outcome.reference};
+}
+
 RouteRow row_of(const Route& route) { return {route.channel, route.conversation, route.thread, route.reply_to}; }
 
 }  // namespace
@@ -32,16 +41,28 @@ struct Gateway::Impl {
   Task<> run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Ticket> ticket);
   Task<bool> begin(TurnRow row, std::vector<Exchange>& history);
 
+  // A direct turn that is journalled and has a place in its session's lane.
+  struct DirectRun {
+    std::int64_t turn_id = 0;
+    std::int64_t session_id = 0;
+    bool begun = false;  // entered `running` when it was journalled
+    std::string agent;
+    std::vector<Exchange> history;
+    std::vector<ChatMessage> messages;
+    AgentRequest request;
+    std::unique_ptr<TurnScheduler::Ticket> ticket;
+  };
+  Task<TurnOutcome> run_to_end(DirectRun run, ReplySink& sink);
+
   // A keyed turn outlives its asker: it runs in the group, whoever waits looks on.
   struct Keyed {
     explicit Keyed(asio::any_io_executor ex) : done(std::move(ex)) {}
     Event done;
-    ReplySink* sink = nullptr;  // of the asker, while there is one
+    ReplySink* sink = nullptr;           // of the asker, while there is one
+    std::optional<TurnOutcome> outcome;  // none: it was cut off
   };
+  Task<> run_keyed(std::shared_ptr<Keyed> state, std::string key, DirectRun run);
   Task<std::expected<DirectAnswer, DirectFailure>> answer_known(KeyedTurn known, std::string key, std::string digest);
-  Task<> run_keyed(std::shared_ptr<Keyed> keyed, std::string key, std::string agent, AgentRequest request,
-                   std::int64_t turn_id, std::unique_ptr<TurnScheduler::Ticket> ticket,
-                   std::shared_ptr<std::optional<TurnOutcome>> outcome);
 
   Parts parts;
   GatewayCounters counters;
@@ -247,71 +268,75 @@ Task<std::expected<DirectAnswer, DirectFailure>> Gateway::run_direct(DirectTurn 
   }
   const std::int64_t id = journalled->turn_id;
 
-  // From here on the row must reach an end, also when the asker goes away and this coroutine is unwound.
-  struct CancelGuard {
-    Impl& self;
-    std::int64_t id;
-    bool armed = true;
-    ~CancelGuard() {
-      if (!armed) return;
-      self.turn_tasks.spawn("cancel turn", self.runner.cancel(id, "the asker went away"));
-      self.turn_ended.pulse();
-    }
-  } guard{self, id};
+  Impl::DirectRun run{.turn_id = id,
+                      .session_id = journalled->session_id,
+                      .begun = row.start_now,
+                      .agent = turn.agent,
+                      .history = std::move(journalled->history),
+                      .messages = std::move(turn.messages),
+                      .request = {},
+                      .ticket = std::move(ticket)};
+  run.request.session = row.session_key;
+  run.request.temperature = turn.temperature;
+  run.request.max_tokens = turn.max_tokens;
 
-  std::vector<Exchange> history = std::move(journalled->history);
-  if (!row.start_now) {
-    if (!co_await ticket->wait(Deadline::in(config.gateway.turn_timeout))) {
-      co_return refuse(ErrorKind::unavailable, self.draining ? "the gateway is shutting down; try again in a moment"
-                                                             : "the turn waited too long for its session");
-    }
-    TurnRow queued;
-    queued.id = id;
-    queued.session_id = journalled->session_id;
-    if (!co_await self.begin(std::move(queued), history)) {
-      guard.armed = false;
-      co_return refuse(ErrorKind::unavailable, "the turn was taken away");
-    }
-  }
-  AgentRequest request;
-  request.session = row.session_key;
-  request.messages = self.runner.conversation(turn.agent, history, std::move(turn.messages));
-  request.temperature = turn.temperature;
-  request.max_tokens = turn.max_tokens;
-
-  auto outcome = std::make_shared<std::optional<TurnOutcome>>();
+  TurnOutcome outcome;
   if (keyed) {
-    guard.armed = false;
     auto state = std::make_shared<Impl::Keyed>(self.parts.executor);
     state->sink = &sink;
     self.keyed.emplace(turn.idempotency_key, state);
-    self.turn_tasks.spawn(
-        fmt::format("turn {}", id),
-        self.run_keyed(state, turn.idempotency_key, turn.agent, std::move(request), id, std::move(ticket), outcome));
+    self.turn_tasks.spawn(fmt::format("turn {}", id), self.run_keyed(state, turn.idempotency_key, std::move(run)));
     struct Detach {
       Impl::Keyed& state;
       ~Detach() { state.sink = nullptr; }
     } detach{*state};
     co_await state->done.wait();
-    if (!*outcome)
+    if (!state->outcome)
       co_return refuse(ErrorKind::unavailable, "the gateway is shutting down; ask again with the same key");
+    outcome = *state->outcome;
   } else {
-    outcome->emplace(co_await self.runner.ask(turn.agent, std::move(request), id, sink));
+    // The row must reach an end, also when the asker goes away and this coroutine is unwound.
+    struct CancelGuard {
+      Impl& self;
+      std::int64_t id;
+      bool armed = true;
+      ~CancelGuard() {
+        if (armed) self.turn_tasks.spawn("cancel turn", self.runner.cancel(id, "the asker went away"));
+        self.turn_ended.pulse();
+      }
+    } guard{self, id};
+    outcome = co_await self.run_to_end(std::move(run), sink);
     guard.armed = false;
-    (void)co_await self.runner.finish(id, **outcome);
-    ticket.reset();
-    self.turn_ended.pulse();
   }
-  if (!(*outcome)->reply) {
-    const AgentError& error = (*outcome)->reply.error();
-    co_return std::unexpected(DirectFailure{error.kind, error.summary, (*outcome)->reference});
-  }
-  co_return DirectAnswer{.turn = id, .reply = std::move(*(*outcome)->reply), .replayed = false};
+  if (!outcome.reply) co_return std::unexpected(failure_of(outcome));
+  co_return DirectAnswer{.turn = id, .reply = std::move(*outcome.reply), .replayed = false};
 }
 
-Task<> Gateway::Impl::run_keyed(std::shared_ptr<Keyed> state, std::string key, std::string agent, AgentRequest request,
-                                std::int64_t turn_id, std::unique_ptr<TurnScheduler::Ticket> ticket,
-                                std::shared_ptr<std::optional<TurnOutcome>> outcome) {
+// Waits for the turn's place, asks the agent, writes the end.
+Task<TurnOutcome> Gateway::Impl::run_to_end(DirectRun run, ReplySink& sink) {
+  if (!run.begun) {
+    TurnRow queued;
+    queued.id = run.turn_id;
+    queued.session_id = run.session_id;
+    const bool granted = co_await run.ticket->wait(Deadline::in(parts.config->gateway.turn_timeout));
+    if (!granted || !co_await begin(std::move(queued), run.history)) {
+      TurnOutcome refused;
+      refused.reply = std::unexpected(AgentError{
+          ErrorKind::unavailable,
+          draining ? "the gateway is shutting down; try again in a moment" : "the turn waited too long for its session",
+          ""});
+      refused.started = false;
+      if (!draining) co_await runner.cancel(run.turn_id, "it waited too long for its session");
+      co_return refused;
+    }
+  }
+  run.request.messages = runner.conversation(run.agent, run.history, std::move(run.messages));
+  TurnOutcome outcome = co_await runner.ask(run.agent, std::move(run.request), run.turn_id, sink);
+  (void)co_await runner.finish(run.turn_id, outcome);
+  co_return outcome;
+}
+
+Task<> Gateway::Impl::run_keyed(std::shared_ptr<Keyed> state, std::string key, DirectRun run) {
   struct Relay final : ReplySink {
     explicit Relay(Keyed& k) : keyed(k) {}
     void on_text(std::string_view piece) override {
@@ -327,13 +352,10 @@ Task<> Gateway::Impl::run_keyed(std::shared_ptr<Keyed> state, std::string key, s
     ~Leave() {
       self.keyed.erase(key);
       state.done.set();
+      self.turn_ended.pulse();
     }
   } leave{*this, *state, key};
-  TurnOutcome got = co_await runner.ask(std::move(agent), std::move(request), turn_id, relay);
-  (void)co_await runner.finish(turn_id, got);
-  outcome->emplace(std::move(got));
-  ticket.reset();
-  turn_ended.pulse();
+  state->outcome = co_await run_to_end(std::move(run), relay);
 }
 
 // The key is known: the same answer again, after waiting for it if need be.
@@ -407,19 +429,20 @@ Task<Result<>> Gateway::discard_dead(std::int64_t outbox_id) {
   co_return done;
 }
 
-Task<int> Gateway::drain(Deadline deadline) {
+Task<Gateway::Drained> Gateway::drain(Deadline deadline) {
   Impl& self = *impl_;
   self.draining = true;
   self.scheduler.hold();
   while (self.scheduler.running() > 0 && !deadline.expired() && !self.cut_short) {
     co_await self.turn_ended.wait(deadline);
   }
-  const int cut_off = self.scheduler.running();
-  const Deadline closing = Deadline::in(std::chrono::seconds(2));
-  co_await self.turn_tasks.stop(closing);
-  co_await self.delivery.stop(deadline.earlier(Deadline::in(std::chrono::seconds(5))));
-  co_await self.channel_tasks.stop(closing);
-  co_return cut_off;
+  Drained drained{.cut_off = self.scheduler.running()};
+  // An agent's process group is given 2 s between TERM and KILL.
+  const Deadline closing = Deadline::in(std::chrono::seconds(5));
+  drained.clean = co_await self.turn_tasks.stop(closing);
+  drained.clean = co_await self.delivery.stop(deadline.earlier(Deadline::in(std::chrono::seconds(5)))) && drained.clean;
+  drained.clean = co_await self.channel_tasks.stop(closing) && drained.clean;
+  co_return drained;
 }
 
 void Gateway::cut_drain_short() {

@@ -100,8 +100,12 @@ class Gateway final : public Inbox {
   Task<Result<>> discard_dead(std::int64_t outbox_id);
 
   // Drain: no new turn starts; running ones go on until the deadline, then are interrupted and queued again for the
-  // next start; deliveries end. Returns how many turns were cut off.
-  Task<int> drain(Deadline deadline);
+  // next start; deliveries end.
+  struct Drained {
+    int cut_off = 0;    // turns
+    bool clean = true;  // false: a task still runs; nothing that it uses may be destroyed
+  };
+  Task<Drained> drain(Deadline deadline);
   // A second signal: running turns are not waited for any longer.
   void cut_drain_short();
   [[nodiscard]] bool draining() const;

@@ -17,6 +17,7 @@ namespace talaria {
 
 struct TurnOutcome {
   std::expected<AgentReply, AgentError> reply;
+  bool started = true;    // false: the agent was never asked
   std::string reference;  // of a failure, for log and chat
 };
 

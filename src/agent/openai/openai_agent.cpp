@@ -13,6 +13,7 @@ namespace talaria {
 namespace {
 
 constexpr int max_attempts = 3;
+constexpr std::size_t max_body = 4 * 1024 * 1024;
 // A server may ask us to wait; longer than this we rather tell the person.
 constexpr Millis longest_wait{30'000};
 
@@ -73,32 +74,39 @@ class OpenAiAgent final : public Agent {
   }
 
   Task<std::expected<AgentReply, Failure>> ask_streaming(const AgentRequest& request, ReplySink& sink, bool& shown) {
+    // What is not an event stream is collected: an error's body, or the whole answer of a server that can't stream.
     CompletionStream stream;
     Result<> parsed;
-    bool accepted = false;
-    std::string refusal;
+    bool streams = false;
+    std::string body;
     auto response = co_await client_.stream(
         url_.origin, make_request(request, true), request.deadline,
         [&](const HttpResponse& head) {
-          accepted = head.status == 200;
+          streams = head.status == 200 && head.headers.get("Content-Type").starts_with("text/event-stream");
           return true;
         },
         [&](std::string_view piece) {
-          if (!accepted) {
-            refusal += piece.substr(0, 4096 - std::min<std::size_t>(refusal.size(), 4096));
-            return refusal.size() < 4096;
+          if (!streams) {
+            body += piece;
+            return body.size() < max_body;
           }
           parsed = stream.feed(piece, sink);
           return parsed.has_value();
         });
     shown = stream.shown();
     if (!parsed) co_return std::unexpected(nonsense(parsed.error()));
-    if (accepted && stream.complete()) co_return stream.take();
+    if (streams && stream.complete()) co_return stream.take();
     if (!response) co_return std::unexpected(transport_failure(response.error()));
-    if (!accepted) co_return std::unexpected(status_failure(*response, refusal));
-    co_return std::unexpected(Failure{{ErrorKind::unavailable, "the model broke off in the middle of its answer",
-                                       "the stream ended without a finish_reason"},
-                                      true});
+    if (response->status != 200) co_return std::unexpected(status_failure(*response, body));
+    if (streams) {
+      co_return std::unexpected(Failure{{ErrorKind::unavailable, "the model broke off in the middle of its answer",
+                                         "the stream ended without a finish_reason"},
+                                        true});
+    }
+    auto whole = parse_completion(body);
+    if (!whole) co_return std::unexpected(nonsense(whole.error()));
+    if (!whole->text.empty()) sink.on_text(whole->text);
+    co_return std::move(*whole);
   }
 
   [[nodiscard]] static Failure nonsense(const Error& error) {

@@ -37,9 +37,15 @@ def binary():
     return binary_under_test()
 
 
+@pytest.fixture(params=SCOPES, scope="module")
+def scope(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def lab(binary):
-    """A lab with the binary in it. Tests that harm it for good use fresh_lab."""
+def lab(binary, scope):
+    """A lab with the binary in it, for one scope: a unit of the other scope would change what a command without --system means.
+    Tests that harm their lab for good use fresh_lab."""
     skip_without_lab()
     with Lab(programs={INSTALLED: binary}) as booted:
         yield booted
@@ -50,11 +56,6 @@ def fresh_lab(binary):
     skip_without_lab()
     with Lab(programs={INSTALLED: binary}) as booted:
         yield booted
-
-
-@pytest.fixture(params=SCOPES)
-def scope(request):
-    return request.param
 
 
 def new_gateway(lab, scope):

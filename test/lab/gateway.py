@@ -52,8 +52,12 @@ class Gateway:
         self.configure(CONFIG)
         self.cli("gateway", "install", "--no-start", "--no-enable").check()
         self._keep_loaded()
-        runs_as = self.show("User")
-        if self.scope == "system" and runs_as not in ("", "root"):
+        self._give_configuration_to_service()
+
+    def _give_configuration_to_service(self):
+        """A system service need not run as root, and its configuration is for nobody else to read."""
+        runs_as = self.show("User") if self.scope == "system" else ""
+        if runs_as not in ("", "root"):
             self.lab.run(["chown", "-R", runs_as, self.config_directory]).check()
 
     def _keep_loaded(self):
@@ -68,6 +72,7 @@ class Gateway:
         self.lab.put_file(key_file, KEY + "\n", mode=0o600, owner=self.user)
         self.lab.put_file(f"{self.config_directory}/config.toml", text.format(port=self.port, key_file=key_file), mode=0o600, owner=self.user)
         self.lab.path(self.config_directory).chmod(0o700)
+        self._give_configuration_to_service()
 
     def drop_in(self, text):
         """An operator's addition to the unit of this profile."""

@@ -52,12 +52,22 @@ def remove_tree(directory):
     return True
 
 
+def has_processes(directory):
+    try:
+        with open(f"{directory}/cgroup.events", encoding="ascii") as file:
+            return "populated 1" in file.read()
+    except FileNotFoundError:
+        return False
+
+
 def sweep(root):
+    """Removes what guards that were killed left behind. A guard that can't be found may run in another PID namespace; then its lab lives."""
     for name in os.listdir(root):
         if name.startswith(PREFIX):
             pid, _, since = name.removeprefix(PREFIX).partition("-")
-            if start_time(pid) != since:
-                remove_tree(os.path.join(root, name))
+            directory = os.path.join(root, name)
+            if start_time(pid) != since and not has_processes(directory):
+                remove_tree(directory)
 
 
 def start(directory, settings):

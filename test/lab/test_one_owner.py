@@ -93,7 +93,7 @@ def test_twenty_at_once_have_one_owner(home):
         for process in refused:
             told = process.communicate(timeout=5)[1]
             assert re.search(rf"\b{owner.pid}\b", told), told  # who owns it
-            assert "--replace" in told  # and what would change that
+            assert "talaria gateway " in told  # and what would change that
         code, status = home.status()
         assert (code, status["state"], status["pid"]) == (0, "running", owner.pid)
     finally:
@@ -136,7 +136,8 @@ def test_two_hundred_starts_while_somebody_asks(home):
     assert [answer for answer in answers if isinstance(answer, Exception)] == []
     seen = {answer[1]["state"] for answer in answers}
     assert "running" in seen
-    assert seen <= {"running", "starting", "draining", "stopped"}
+    # "unknown" is the truth about an owner that has the lock and not yet, or no longer, its control socket.
+    assert seen <= {"running", "starting", "draining", "stopped", "unknown"}
 
 
 def test_a_dead_owner_owns_nothing(home):

@@ -141,7 +141,7 @@ def test_disk_full(gateway, home):
     filler = gateway.lab.fill_disk(home)
     gateway.systemctl("start", "--no-block", gateway.unit).check()
     pid = gateway.wait_starting()
-    assert_named(gateway, home, "full")
+    assert_named(gateway, home, "No space left")
     began = time.monotonic()
     filler.unlink()
     assert_heals(gateway, pid, began)

@@ -106,7 +106,8 @@ void Session::on_numeric(const Message& message, Time now) {
 void Session::on_welcome(Time now) {
   nick_ = login_.nick();
   next_ping_ = now + settings_.times.ping_every;
-  next_regain_ = now + settings_.times.regain;
+  regain_delay_ = settings_.times.regain_first;
+  next_regain_ = now + regain_delay_;
   // Answered after the whole greeting, for servers that end it in some other way.
   send("PING", {std::string(kReady)}, true);
 }
@@ -274,9 +275,10 @@ void Session::on_tick(Time now) {
     send("PING", {fmt::format("{}{}", kAlive, ++pings_)}, true);
     next_ping_ = now + settings_.times.ping_every;
   }
-  if (now >= next_regain_) {
+  if (now >= next_regain_ && !is_me(settings_.login.nick)) {
     regain_nick();
-    next_regain_ = now + settings_.times.regain;
+    regain_delay_ = std::min(regain_delay_ * 2, settings_.times.regain);
+    next_regain_ = now + regain_delay_;
   }
   if (up_) send_joins(now);
 }
@@ -285,7 +287,8 @@ void Session::resumed(Time now) { resumed_at_ = now; }
 
 Session::Time Session::next_tick() const {
   if (!login_.registered()) return login_due_;
-  Time next = std::min(next_ping_, next_regain_);
+  Time next = next_ping_;
+  if (!is_me(settings_.login.nick)) next = std::min(next, next_regain_);
   for (const auto& sent : {ping_sent_, outgoing_.oldest_ping()}) {
     if (sent) next = std::min(next, std::max(*sent, resumed_at_) + settings_.times.ping_answer);
   }

@@ -23,7 +23,8 @@ struct SessionTimes {
   Millis login{60'000};        // from the first line to the greeting
   Millis ping_every{60'000};   // our own PING
   Millis ping_answer{30'000};  // its PONG, or that of a delivery; later: the connection is deaf
-  Millis regain{60'000};       // asking for the wanted nick again
+  Millis regain_first{1'000};  // after login without the wanted nick: asking for it again; a ghost of ours goes soon
+  Millis regain{60'000};       // the longest wait between two such questions
   Millis settle{60'000};       // so long after our coming, a nick that is not there may still come
 };
 
@@ -106,6 +107,7 @@ class Session {
   Time login_due_{};
   Time next_ping_{};
   Time next_regain_{};
+  Millis regain_delay_{0};
   std::optional<Time> ping_sent_;  // ours, not yet answered
   Time resumed_at_{};
   Time up_at_{};

@@ -198,6 +198,8 @@ TEST_F(SessionTest, TakesTheWantedNickBack) {
   take();
   say(":talaria!x@h QUIT :ghost");
   EXPECT_THAT(take(), ElementsAre("NICK talaria"));
+  session->on_tick(session->next_tick());  // and by itself soon after login
+  EXPECT_THAT(take(), ElementsAre("NICK talaria"));
   say(":s 433 talaria_ talaria :still in use");
   EXPECT_EQ(session->nick(), "talaria_");
   now += 60s;

@@ -1,5 +1,6 @@
 """Debian's IRC servers on loopback, and a person (npm irc-framework) who talks to the gateway through them."""
 
+import base64
 import json
 import os
 import pathlib
@@ -140,6 +141,75 @@ class IrcServer:
 
     def __exit__(self, *_):
         self.kill()
+
+
+SERVICES = """
+<module name="spanningtree">
+<module name="services_account">
+<module name="sasl">
+<sasl target="services.talaria.example" requiressl="yes">
+<bind address="127.0.0.1" port="{port}" type="servers">
+<link name="services.talaria.example" ipaddr="127.0.0.1" port="{port}" allowmask="127.0.0.1" sendpass="link" recvpass="link">
+<uline server="services.talaria.example" silent="yes">
+"""
+
+
+class Services:
+    """Accounts for inspircd's m_sasl: the least of a services package, over the server protocol 1205 (InspIRCd 3)."""
+
+    def __init__(self, accounts: dict[str, str]):
+        self.accounts = accounts  # name → password
+        self.port = free_port()
+        self.config = SERVICES.format(port=self.port)
+        self.attempts: list[tuple[str, bool]] = []  # account, let in
+        self.transcript: list[str] = []
+        self.linked = threading.Event()
+
+    def start(self) -> "Services":
+        self.socket = socket.create_connection(("127.0.0.1", self.port), 10)
+        threading.Thread(target=self._serve, daemon=True).start()
+        self._send("CAPAB START 1205", "CAPAB CAPABILITIES :PROTOCOL=1205", "CAPAB END",
+                   "SERVER services.talaria.example link 0 1SV :services")
+        if not self.linked.wait(10):
+            raise RuntimeError(f"no link to inspircd: {self.transcript}")
+        return self
+
+    def stop(self) -> None:
+        self.socket.close()
+
+    def _send(self, *lines: str) -> None:
+        self.socket.sendall("".join(line + "\r\n" for line in lines).encode())
+
+    def _serve(self) -> None:
+        try:
+            for raw in self.socket.makefile("rb"):
+                line = raw.decode(errors="replace").rstrip("\r\n")
+                self.transcript.append(line)
+                self._on_line(line)
+        except (OSError, ValueError):
+            pass  # stop() closed it
+
+    def _on_line(self, line: str) -> None:
+        words = line.split(" ")
+        if words[0] == "SERVER":
+            self._send(f":1SV BURST {int(time.time())}", ":1SV METADATA * saslmechlist :PLAIN", ":1SV ENDBURST")
+        elif "ENDBURST" in words[1:2]:
+            self.linked.set()
+        elif words[1:2] == ["PING"]:
+            self._send(f":1SV PONG 1SV {words[0].lstrip(':')}")
+        elif words[1:2] == ["ENCAP"] and words[3:4] == ["SASL"]:
+            self._on_sasl(client=words[4], verb=words[6], data=words[7].lstrip(":") if len(words) > 7 else "")
+
+    def _on_sasl(self, client: str, verb: str, data: str) -> None:
+        if verb == "S":
+            self._send(f":1SV ENCAP 0TT SASL 1SVAAAAAA {client} C +")
+        elif verb == "C":
+            _, account, password = base64.b64decode(data).decode().split("\0")
+            right = self.accounts.get(account) == password
+            self.attempts.append((account, right))
+            if right:
+                self._send(f":1SV METADATA {client} accountname :{account}")
+            self._send(f":1SV ENCAP 0TT SASL 1SVAAAAAA {client} D {'S' if right else 'F'}")
 
 
 class Human:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from irc_support import Human, IrcServer, make_certificates
+from irc_support import Human, IrcServer, Services, make_certificates
 from support.talaria import Gateway, wait_until
 
 REPEAT = "(may be a repeat) "
@@ -28,7 +28,7 @@ def server(request, tmp_path, certificates):
         yield running
 
 
-def gateway(home, server, agent='kind = "echo"', channel="") -> Gateway:
+def gateway(home, server, agent='kind = "echo"', channel="", allow="nick:human", **secrets) -> Gateway:
     return Gateway(home / "gateway", f"""
 [api]
 listen = "127.0.0.1:0"
@@ -42,11 +42,11 @@ tls = true
 ca_file = "{server.certificates['ca']}"
 nick = "talaria"
 join = ["#lobby"]
-allow = ["nick:human"]
+allow = ["{allow}"]
 lines_per_second = 5.0
 burst = 10
 {channel}
-""", env={"KEY": "test-key"})
+""", env={"KEY": "test-key", **secrets})
 
 
 def command_agent(shell: str) -> str:
@@ -120,7 +120,7 @@ def test_a_long_answer_comes_whole(tmp_path, server):
         g.wait_channel_up("net")
         human.say("talaria", "tell me all")
         lines = human.messages(quiet=8)
-        assert len(lines) > 20
+        assert len(lines) > 12
         assert all(m["bytes"] <= 512 for m in lines)
         assert len({m["from"] for m in lines}) == 1
         # A blank at the end of a line may get lost on the way; nothing else.
@@ -188,19 +188,23 @@ def test_gateway_killed_between_message_and_answer(tmp_path, server):
 
 
 def test_gateway_killed_at_any_time(tmp_path, server):
-    """What reached the journal is answered: once, or again with the mark."""
+    """What reached the journal is answered, at most once without the mark, in order. Every kill in the middle of a delivery may
+    add a marked repeat: IRC can't tell whether the line had gone out."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
     with gateway(tmp_path, server, command_agent("sleep 0.2; cat")).start() as g, Human(server, "human") as human:
         g.wait_channel_up("net")
+        human.say("talaria", "warm up")  # servers slow newcomers down
+        human.expect(event="message", text="warm up")
         for i in range(12):
             human.say("talaria", f"message {i}")
             time.sleep(chance.uniform(0, 0.8))
             g.kill9()
             g.start().wait_channel_up("net", timeout=60)
         asked = journal(g)
-        assert asked, "nothing reached the journal: the test is too fast"
+        print(asked)
+        assert len(asked) > 3, "hardly anything reached the journal: the test is too fast"
         wait_until(lambda: not open_work(g), 60, "all answered", interval=0.2)
         answers = [e["text"] for e in human.history if e["event"] == "message"] + [m["text"] for m in human.messages(quiet=4)]
         for text in asked:
@@ -208,7 +212,6 @@ def test_gateway_killed_at_any_time(tmp_path, server):
             marked = answers.count(REPEAT + text)
             assert plain <= 1, f"{text!r} came {plain} times without a mark (seed {seed}): {answers}"
             assert plain + marked >= 1, f"{text!r} was never answered (seed {seed}): {answers}"
-            assert marked <= 1, f"{text!r} was repeated {marked} times (seed {seed}): {answers}"
         first = [a.removeprefix(REPEAT) for a in answers]
         assert list(dict.fromkeys(first)) == asked, f"out of order (seed {seed})"
 
@@ -219,13 +222,55 @@ def open_work(g) -> int:
         return turns + db.execute("SELECT count(*) FROM outbox WHERE state NOT IN ('sent', 'dead')").fetchone()[0]
 
 
+@pytest.fixture
+def services(tmp_path, certificates):
+    """inspircd with accounts: (server, services)."""
+    accounts = Services({"gatewaybot": "its password", "alice": "her password"})
+    with IrcServer("inspircd", tmp_path / "server", certificates, more=accounts.config) as server:
+        accounts.start()
+        yield server, accounts
+        accounts.stop()
+
+
+def test_sasl_and_accounts(tmp_path, services):
+    server, accounts = services
+    sasl = 'sasl_account = "gatewaybot"\nsasl_password = "env:SASL"'
+    alice = {"account": {"account": "alice", "password": "her password"}}
+    with gateway(tmp_path, server, channel=sasl, allow="account:alice", SASL="its password").start() as g:
+        g.wait_channel_up("net")
+        assert accounts.attempts == [("gatewaybot", True)]
+        with Human(server, "human") as stranger, Human(server, "somenick", **alice) as human:
+            stranger.say("talaria", "I am not logged in")
+            human.say("talaria", "I am")
+            assert human.expect(event="message")["text"] == "I am"
+            human.join("#lobby")
+            human.say("#lobby", "talaria: here too")
+            assert human.expect(event="message")["text"] == "somenick: here too"
+            assert stranger.messages(quiet=1) == []
+            assert journal(g) == ["I am", "here too"]
+
+
+def test_a_wrong_sasl_password_is_said_and_not_hammered(tmp_path, services):
+    server, accounts = services
+    sasl = 'sasl_account = "gatewaybot"\nsasl_password = "env:SASL"'
+    with gateway(tmp_path, server, channel=sasl, SASL="wrong").start() as g:
+        error = wait_until(lambda: g.channel("net").get("error"), 30, "an error")
+        assert "sasl_password" in error and g.channel("net")["state"] == "down"
+        assert "wrong" not in g.output()
+        time.sleep(5)  # the usual delays are 1 s, 2 s …
+        assert accounts.attempts == [("gatewaybot", False)]
+
+
 def test_nobody_there_is_a_dead_letter(tmp_path, certificates):
     """After a minute: in the first one after the gateway's coming, people may still be on their way back."""
     with IrcServer("ngircd", tmp_path / "server", certificates) as server, gateway(tmp_path, server).start() as g:
         g.wait_channel_up("net")
-        done = g.run("send", "--to", "net:nobodyhere", "hello", check=False, timeout=240)
-        assert done.returncode != 0
-        assert "nobodyhere" in done.stdout + done.stderr
+        g.run("send", "--queue", "--to", "net:nobodyhere", "hello")
+
+        def dead():
+            with sqlite3.connect(f"file:{g.home}/state/talaria.db?mode=ro", uri=True, timeout=10) as db:
+                return db.execute("SELECT error FROM outbox WHERE state = 'dead'").fetchone()
+        assert "nobodyhere: No such nick" in wait_until(dead, 120, "dead letter", interval=0.5)[0]
 
 
 def test_a_certificate_that_nobody_signed_is_refused(tmp_path, certificates):

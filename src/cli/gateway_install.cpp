@@ -146,7 +146,7 @@ Result<> set_user(const Installation& at, const std::string& wanted) {
   if (!user) return std::unexpected(user.error());
   if (user->uid == 0)
     fmt::print(stderr, "talaria: warning: agents will run as root, though without its capabilities\n");
-  auto changes = let_read_config(*user, at.paths);
+  auto changes = let_use(*user, at.paths);
   if (!changes) return std::unexpected(changes.error());
   for (const auto& change : *changes) fmt::print("{}\n", change);
   if (name == default_service_user) {

@@ -64,6 +64,19 @@ Result<std::string> close_directory(const ServiceUser& user, const std::string& 
   return fmt::format("closed {} to all but its owner and the group of {} (mode {:04o})", path, user.name, mode);
 }
 
+// A directory that holds the profiles of several users: all may pass, each profile's own directory is closed. One that
+// root made with a strict umask (or a gateway run by hand) would keep every service out.
+Result<std::string> open_parent(const std::string& path) {
+  struct stat found{};
+  if (::stat(path.c_str(), &found) < 0) {
+    if (errno == ENOENT) return "";  // systemd makes it
+    return fail_errno(errno, "stat " + path);
+  }
+  if ((found.st_mode & 0755) == 0755) return "";
+  if (::chmod(path.c_str(), (found.st_mode & 07777) | 0755) < 0) return fail_errno(errno, "chmod " + path);
+  return fmt::format("let services pass through {}", path);
+}
+
 }  // namespace
 
 Result<ServiceUser> find_user(const std::string& name) {
@@ -95,12 +108,14 @@ Result<> create_system_user(const std::string& name) {
           name, made ? "" : ": ", made ? "" : made.error().what, name));
 }
 
-Result<std::vector<std::string>> let_read_config(const ServiceUser& user, const ProfilePaths& paths) {
-  constexpr mode_t read = 4, search_and_list = 5;
+Result<std::vector<std::string>> let_use(const ServiceUser& user, const ProfilePaths& paths) {
+  constexpr mode_t read = 4;
   const auto directory = std::filesystem::path(paths.config_file).parent_path();
   std::vector<std::string> changes;
-  for (auto change : {allow(user, directory.parent_path().string(), search_and_list),
-                      close_directory(user, directory.string()), allow(user, paths.config_file, read)}) {
+  const auto parent_of = [](const std::filesystem::path& path) { return path.parent_path().string(); };
+  for (auto change : {open_parent(parent_of(directory)), open_parent(parent_of(paths.state_directory)),
+                      open_parent(parent_of(paths.runtime_directory)), close_directory(user, directory.string()),
+                      allow(user, paths.config_file, read)}) {
     if (!change) return std::unexpected(change.error());
     if (!change->empty()) changes.push_back(std::move(*change));
   }

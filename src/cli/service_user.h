@@ -22,9 +22,10 @@ struct ServiceUser {
 [[nodiscard]] Result<ServiceUser> find_user(const std::string& name);
 // A system user without a password or shell, by systemd-sysusers(8).
 [[nodiscard]] Result<> create_system_user(const std::string& name);
-// Lets the user's group read the configuration: the profile's directory becomes root's and that group's (0750), and
-// where the user can't yet, the group gets g+rx of the directory above and g+r of the file. Nothing is opened to
-// others. Returns what was changed, one line each.
-[[nodiscard]] Result<std::vector<std::string>> let_read_config(const ServiceUser& user, const ProfilePaths& paths);
+// Lets a service of that user reach its directories and read its configuration. The directories that hold all profiles
+// (/etc/talaria, /var/lib/talaria, /run/talaria) can be passed by everybody; the profile's configuration directory
+// becomes root's and the user's group's alone (0750); the file gets g+r for that group where the user can't read it
+// yet. Returns what was changed, one line each.
+[[nodiscard]] Result<std::vector<std::string>> let_use(const ServiceUser& user, const ProfilePaths& paths);
 
 }  // namespace talaria::cli

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from gateway import INSTALLED
-from lab import USER, wait_until
+from lab import UID, USER, wait_until
 
 WRONG = "[gateway]\ndrain_tiemout = \"1s\"\n"
 
@@ -257,3 +257,18 @@ def test_logs_show_this_unit_and_follow_it(gateway):
     finally:
         signal.alarm(0)
         gateway.lab.stop_spawned(follower)
+
+
+@pytest.mark.parametrize("scope", ["system"], indirect=True)
+def test_install_lets_the_service_in(gateway):
+    """Root made the directories with a strict umask, or ran a gateway by hand."""
+    for directory in ("/etc/talaria", "/var/lib/talaria", "/run/talaria"):
+        gateway.lab.run(["install", "-d", "-m", "700", directory]).check()
+    gateway.lab.run(["chown", "-R", "root:root", gateway.config_directory]).check()
+    gateway.lab.path(gateway.config_directory).chmod(0o700)
+    gateway.cli("gateway", "install", "--no-start", "--no-enable").check()
+    gateway.lab.run(["chown", "talaria", f"{gateway.config_directory}/api.key"]).check()  # a secret is its reader's own
+    gateway.cli("gateway", "start").check()
+    assert gateway.serves()
+    others = gateway.lab.run(["setpriv", f"--reuid={UID}", "--clear-groups", "cat", f"{gateway.config_directory}/config.toml"])
+    assert others.code != 0  # nothing was opened to others

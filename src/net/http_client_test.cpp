@@ -132,6 +132,8 @@ INSTANTIATE_TEST_SUITE_P(
         Broken{"OnlyInterim", "HTTP/1.1 100 Continue\r\n\r\n", ErrorKind::unavailable, false},
         Broken{"Garbage", "SSH-2.0-OpenSSH_9.2\r\n\r\n", ErrorKind::invalid, false},
         Broken{"BadChunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", ErrorKind::invalid, true},
+        Broken{"EndlessChunkHeader", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(5000, 'a'),
+               ErrorKind::invalid, true},
         Broken{"Switching", "HTTP/1.1 101 Switching Protocols\r\n\r\n", ErrorKind::invalid, false},
         Broken{"GzipCoding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx", ErrorKind::invalid, true},
         Broken{"InterimForEver",

@@ -17,9 +17,9 @@ namespace talaria {
 
 namespace {
 
-constexpr std::size_t first_buffer = 4 * 1024;     // fits nearly every request head
-constexpr std::size_t idle_buffer = 8 * 1024;      // a larger one is given back between requests
-constexpr std::size_t body_read = 32 * 1024;       // per read, while a body comes
+constexpr std::size_t first_buffer = 4 * 1024;          // fits nearly every request head
+constexpr std::size_t idle_buffer = 8 * 1024;           // a larger one is given back between requests
+constexpr std::size_t body_read = 32 * 1024;            // per read, while a body comes
 constexpr std::size_t linger_bytes = 64 * 1024 * 1024;  // thrown away after a rejection, at most
 constexpr Millis linger_time{1000};
 

@@ -29,6 +29,7 @@ HttpResponse text_response(std::string body, int status = 200) {
 }
 
 Task<> echo(HttpRequest request, HttpExchange& exchange) {
+  EXPECT_FALSE(request.headers.has("X-Trailer"));
   (void)co_await exchange.send(text_response(request.method + " " + request.target + " [" + request.body + "]"));
 }
 
@@ -122,7 +123,7 @@ TEST(HttpServer, ReadsChunkedBodiesCutAnywhere) {
   Peer peer = served.connect();
   const std::string request =
       "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n6\r\n "
-      "world\r\n0\r\nTrailer: x\r\n\r\n";
+      "world\r\n0\r\nX-Trailer: x\r\n\r\n";
   for (const char c : request) ASSERT_TRUE(peer.send({&c, 1}));
   EXPECT_THAT(peer.read_response(), HasSubstr("POST / [hello world]"));
   ASSERT_TRUE(peer.send(request));
@@ -172,6 +173,7 @@ TEST_P(HttpServerRefuses, WithAnErrorInJsonAndCloses) {
   peer.end_sending();
   EXPECT_EQ(peer.read_to_end(), "");
   EXPECT_TRUE(peer.ended());
+  EXPECT_FALSE(peer.was_reset()) << "a reset can overtake the answer";
 }
 const std::string host = "Host: x\r\n";
 INSTANTIATE_TEST_SUITE_P(
@@ -203,6 +205,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"UnknownCoding", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip\r\n\r\nabc", "501"},
         Refusal{"TwoCodings", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
                 "501"},
+        Refusal{"TwoCodingFields",
+                "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+                "400"},
         Refusal{"ChunksInHttp10", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"},
         Refusal{"BadChunk", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", "400"},
         Refusal{"EndlessChunkHeader",
@@ -561,8 +566,11 @@ TEST(HttpServer, GoesOnAfterDescriptorsRanOut) {
   ASSERT_EQ(::connect(waiting.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   Peer waiter(std::move(waiting));
   ASSERT_TRUE(waiter.send(get));
-  ASSERT_TRUE(before.send(get));  // those who are in are served on
-  EXPECT_THAT(before.read_response(), StartsWith("HTTP/1.1 200 "));
+  // Those who are in are served on. After the second answer the loop has surely tried to accept as well.
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(before.send(get));
+    EXPECT_THAT(before.read_response(), StartsWith("HTTP/1.1 200 "));
+  }
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &saved), 0);
   EXPECT_THAT(waiter.read_response(), StartsWith("HTTP/1.1 200 "));
 }

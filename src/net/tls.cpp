@@ -39,6 +39,7 @@ int bio_read(BIO* bio, char* into, int size) {
   BIO_clear_retry_flags(bio);
   const auto n = ::recv(socket_of(bio), into, static_cast<std::size_t>(size), MSG_DONTWAIT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_read(bio);
+  if (n == 0) errno = 0;  // how TlsSession::step knows an end from an error
   return static_cast<int>(n);
 }
 
@@ -161,10 +162,6 @@ TlsSession::Step TlsSession::step(int result) {
     default: break;
   }
   ended_ = true;
-  if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-    ERR_clear_error();
-    return Step::cut;
-  }
   const long verdict = SSL_get_verify_result(ssl_);
   if (verdict != X509_V_OK) {
     ERR_clear_error();

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <system_error>
 
 #include "base/text.h"
 #include "cli/commands.h"
@@ -81,8 +83,8 @@ std::string own_executable() {
 int parse_and_run(Context& context, std::vector<std::string> arguments) {
   CLI::App root;
   build_tree(root, context);
-  if (const Result<> selected = select_branch(root, arguments); !selected) {
-    return say_usage_error(root, selected.error().what, root.get_name());
+  if (const Result<> named = check_words(root, arguments); !named) {
+    return say_usage_error(root, named.error().what, root.get_name());
   }
   try {
     std::ranges::reverse(arguments);  // CLI11 takes them from the back
@@ -122,10 +124,17 @@ int run(int argc, char** argv) {
   const Result<std::string> profile = implied_profile(context.program, own_executable());
   if (!profile) return report(profile.error());
   context.profile = *profile;
-  int code = parse_and_run(context, std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+  int code = 0;
+  try {
+    code = parse_and_run(context, std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+  } catch (const std::system_error& error) {
+    // fmt::print() throws when more than a buffer's worth can't be written.
+    fmt::print(stderr, "talaria: {}\n", error.what());
+    return static_cast<int>(ExitCode::unplanned);
+  }
   // What was printed may still be in the buffer: a full disk behind `> file` must not look like success.
   if (std::fflush(stdout) != 0) {
-    fmt::print(stderr, "talaria: standard output can't be written; is the disk full?\n");
+    fmt::print(stderr, "talaria: cannot write to file: {}\n", std::generic_category().message(errno));
     if (code == 0) code = static_cast<int>(ExitCode::unplanned);
   }
   return code;

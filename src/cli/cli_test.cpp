@@ -1,8 +1,9 @@
 // Whole command lines, as main() passes them on.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
-#include <sys/wait.h>
+#include <unistd.h>
 
 #include <boost/json.hpp>
 #include <cstdio>
@@ -113,6 +114,8 @@ TEST_F(CommandLine, ProfileAndScopeMayStandAnywhere) {
 TEST_F(CommandLine, AWordThatNamesACommandMayBeAValue) {
   EXPECT_THAT(talaria({"config", "get", "version"}).err, HasSubstr("there is no key version"));
   EXPECT_THAT(talaria({"config", "explain", "gateway"}).out, HasSubstr("gateway.drain_timeout"));
+  EXPECT_THAT(talaria({"config", "explain", "version"}).err, HasSubstr("there is no key version"));
+  EXPECT_THAT(talaria({"config", "explain", "check"}).err, HasSubstr("there is no key check"));
 }
 
 TEST_F(CommandLine, ConfigCheckListsEveryMistake) {
@@ -201,6 +204,20 @@ TEST_F(CommandLine, VersionAsJsonIsOneDocument) {
   EXPECT_EQ(talaria({"--version"}).out, talaria({"version"}).out);
 }
 
+[[noreturn]] void run_into_a_full_disk(std::vector<std::string> arguments) {
+  const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
+  ::dup2(full, STDOUT_FILENO);
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  std::_Exit(run(static_cast<int>(argv.size()), argv.data()));
+}
+
+TEST_F(CommandLine, AFullDiskIsNoSuccess) {
+  EXPECT_EXIT(run_into_a_full_disk({"talaria", "version"}), testing::ExitedWithCode(1), "No space left");
+  EXPECT_EXIT(run_into_a_full_disk({"talaria", "config", "explain"}), testing::ExitedWithCode(1), "No space left")
+      << "more than a buffer";
+}
+
 // What bash itself would offer after the given words.
 class BashCompletion : public CommandLine {
  protected:
@@ -229,7 +246,7 @@ TEST_F(BashCompletion, FollowsTheTree) {
   EXPECT_THAT(offers("talaria config check --js"), ElementsAre("--json"));
   EXPECT_THAT(offers("talaria config get gateway.drain_timeout --pro"), ElementsAre("--profile"));
   EXPECT_THAT(offers("talaria completion z"), ElementsAre("zsh"));
-  EXPECT_THAT(offers("talaria nonsense conf"), ElementsAre("config"));
+  EXPECT_THAT(offers("talaria nonsense config ex"), ElementsAre("")) << "nothing is known below what is unknown";
 }
 
 TEST_F(CommandLine, CompletionCoversEveryShell) {

@@ -23,7 +23,6 @@ void add_global_options(CLI::App& root, Context& context) {
           "-p,--profile", [&context](const std::string& name) { context.profile = name; },
           "Which gateway: a name of [a-z0-9_-] (default: $TALARIA_PROFILE, else \"default\")")
       ->type_name("NAME")
-      ->take_last()
       ->trigger_on_parse()
       ->check([](const std::string& name) {
         const Result<> good = check_profile_name(name);
@@ -66,12 +65,6 @@ Error unknown_word(CLI::App& root, CLI::App& app, std::string_view path, std::st
   return Error{ErrorKind::invalid, what};
 }
 
-void switch_off_siblings(CLI::App& parent, const CLI::App& chosen) {
-  for (CLI::App* child : children(parent)) {
-    if (child != &chosen) child->disabled();
-  }
-}
-
 }  // namespace
 
 std::vector<CLI::App*> children(CLI::App& app) {
@@ -99,12 +92,14 @@ void build_tree(CLI::App& root, Context& context) {
     app->require_subcommand(1);
     app->footer(fmt::format("Example:\n  {}", noun.example));
   }
+  // At most one, too: CLI11 would otherwise take any later word that names *some* command for one (`config explain
+  // gateway`).
   root.require_subcommand(1);
   finish_help(root);
   root.footer("Example:\n  talaria config check\n\n`talaria COMMAND --help` explains a command.\n");
 }
 
-Result<> select_branch(CLI::App& root, std::span<const std::string> arguments) {
+Result<> check_words(CLI::App& root, std::span<const std::string> arguments) {
   CLI::App* app = &root;
   std::string path = root.get_name();
   for (std::size_t i = 0; i < arguments.size(); ++i) {
@@ -117,7 +112,6 @@ Result<> select_branch(CLI::App& root, std::span<const std::string> arguments) {
     if (word.starts_with('-')) continue;
     CLI::App* child = child_named(*app, word);
     if (child == nullptr) return std::unexpected(unknown_word(root, *app, path, word));
-    switch_off_siblings(*app, *child);
     app = child;
     path += " " + word;
   }

@@ -16,8 +16,8 @@ class Tree : public testing::Test {
  protected:
   Tree() { build_tree(root_, context_); }
   std::string complaint(const std::vector<std::string>& words) {
-    const Result<> selected = select_branch(root_, words);
-    return selected ? "" : selected.error().what;
+    const Result<> named = check_words(root_, words);
+    return named ? "" : named.error().what;
   }
   Context context_;
   CLI::App root_;

@@ -239,6 +239,10 @@ TEST(Loading, LocalAddressesNeedNoPermission) {
     EXPECT_THAT(mistakes(std::string(echo) + "[api]\nlisten = \"" + address + "\""), IsEmpty()) << address;
   }
   EXPECT_THAT(mistakes(std::string(echo) + "[api]\nlisten = \"0.0.0.0:80\"\nallow_public = true"), IsEmpty());
+  const std::string longest = "unix:/" + std::string(106, 'x');  // sockaddr_un has room for 107 bytes and a NUL
+  EXPECT_THAT(mistakes(std::string(echo) + "[api]\nlisten = \"" + longest + "\""), IsEmpty());
+  EXPECT_THAT(mistakes(std::string(echo) + "[api]\nlisten = \"" + longest + "x\""),
+              ElementsAre(HasSubstr("the path has 108 bytes")));
 }
 
 TEST(Loading, BadDurationsSayWhatIsMissing) {

@@ -82,7 +82,7 @@ StatusAndType classify(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::invalid: return {422, "invalid_request_error", "idempotency_key_reused"};
     case ErrorKind::not_found: return {404, "invalid_request_error", "model_not_found"};
-    case ErrorKind::limit: return {429, "rate_limit_error", "too_many_turns"};
+    case ErrorKind::limit: return {429, "rate_limit_error", "busy"};
     case ErrorKind::unavailable: return {503, "server_error", "unavailable"};
     case ErrorKind::timeout: return {504, "server_error", "agent_timeout"};
     default: return {502, "server_error", "agent_failed"};

@@ -21,10 +21,11 @@ class NoSink final : public ReplySink {
 };
 
 // What an asker hears of a failed turn. Why the agent failed is told by the words; to a client's retry logic it is
-// either late or broken, never the asker's own limit or mistake.
+// late, busy or broken, never the asker's own mistake.
 DirectFailure failure_of(const TurnOutcome& outcome) {
   const AgentError& error = outcome.reply.error();
-  ErrorKind kind = error.kind == ErrorKind::timeout ? ErrorKind::timeout : ErrorKind::internal;
+  const bool told_apart = error.kind == ErrorKind::timeout || error.kind == ErrorKind::limit;
+  ErrorKind kind = told_apart ? error.kind : ErrorKind::internal;
   if (!outcome.started) kind = ErrorKind::unavailable;
   return {kind, error.summary, outcome.reference};
 }

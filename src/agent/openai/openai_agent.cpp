@@ -116,7 +116,8 @@ class OpenAiAgent final : public Agent {
   [[nodiscard]] static Failure transport_failure(const HttpFailure& failure) {
     const ErrorKind kind = failure.error.kind;
     if (kind == ErrorKind::timeout) return {{kind, "the model did not answer in time", failure.error.what}, false};
-    if (kind == ErrorKind::limit) return {{kind, "the model's answer was too long", failure.error.what}, false};
+    if (kind == ErrorKind::limit)
+      return {{ErrorKind::internal, "the model's answer was too long", failure.error.what}, false};
     if (kind == ErrorKind::permission) {
       return {{kind, "the model's server could not be trusted (its certificate is not valid)", failure.error.what},
               false};

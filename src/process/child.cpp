@@ -202,11 +202,17 @@ Task<Result<>> attend(std::shared_ptr<Child> child, Deadline deadline) {
   co_return Result<>{};
 }
 
+// Orphans of the group become ours where we are PID 1 of a container or a subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)).
+void reap_adopted(pid_t group) {
+  siginfo_t info{};
+  while (::waitid(P_PGID, static_cast<id_t>(group), &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) info.si_pid = 0;
+}
+
 // After SIGKILL the members are dead or dying, and their new parent reaps them: mostly within a millisecond.
 Task<> await_empty(pid_t group) {
   const Deadline end = Deadline::in(patience_for_group);
   Millis pause{1};
-  while (group_has_members(group) && !end.expired()) {
+  for (reap_adopted(group); group_has_members(group) && !end.expired(); reap_adopted(group)) {
     if (pause >= zombies_suspected && !group_lives(group)) break;
     co_await sleep_for(pause);
     pause *= 2;

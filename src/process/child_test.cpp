@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -197,6 +198,17 @@ TEST_F(ChildTest, WorksWithOurStandardStreamsClosed) {
   EXPECT_EQ(process.reap(), 0);
 }
 
+TEST_F(ChildTest, NoPipeTakesThePlaceOfAClosedStandardStream) {
+  test::Forked process([](const auto&) {
+    for (const int fd : {0, 1, 2}) ::close(fd);
+    const auto spawned = spawn_group({{"true"}, {}, {}, {}});
+    if (!spawned) return 1;
+    ::waitpid(spawned->pid, nullptr, 0);
+    return spawned->in.get() > 2 && spawned->out.get() > 2 && spawned->err.get() > 2 ? 0 : 2;
+  });
+  EXPECT_EQ(process.reap(), 0);
+}
+
 TEST_F(ChildTest, AChildThatNeverReadsItsInput) {
   const auto start = SteadyClock::now();
   const auto result = run(shell("exit 0"), std::string(megabyte, 'x'));
@@ -272,10 +284,12 @@ TEST_F(ChildTest, WhoIgnoresTermIsKilled) {
   EXPECT_LT(took, 3s);
 }
 
-TEST_F(ChildTest, AStoppedChildIsEnded) {
-  const auto result = run(shell("kill -STOP $$"), "", megabyte, Deadline::in(100ms), 5'000ms);
+TEST_F(ChildTest, AStoppedChildHearsTermToo) {
+  const auto start = SteadyClock::now();
+  const auto result = run(shell("kill -STOP $$"), "", megabyte, Deadline::in(100ms), 20'000ms);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().kind, ErrorKind::timeout);
+  EXPECT_LT(SteadyClock::now() - start, 15s) << "only SIGKILL ended it";
 }
 
 // Writes its PID, so that the test can look for its group afterwards.
@@ -307,6 +321,39 @@ TEST_F(ChildTest, WhoWritesAfterItsParentsEndIsHeard) {
   ASSERT_TRUE(result) << result.error().what;
   EXPECT_EQ(result->out, "late\n");
   EXPECT_FALSE(result->truncated);
+}
+
+// A group with an orphan that is killed with it: does run_child() come back soon, whoever the new parent is?
+int run_with_orphan() {
+  asio::io_context inner;
+  const auto start = SteadyClock::now();
+  bool good = false;
+  asio::co_spawn(inner, run_child(shell("sleep 1000 & exit 0"), "", megabyte, Deadline::in(30s)),
+                 [&](const std::exception_ptr&, const Result<ChildResult>& r) { good = r && r->exit_code == 0; });
+  inner.run();
+  return good && SteadyClock::now() - start < 900ms ? 0 : 1;
+}
+
+TEST_F(ChildTest, AnAdoptedOrphanLeavesNoZombie) {
+  test::Forked subreaper([](const auto&) {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (run_with_orphan() != 0) return 1;
+    return no_children() ? 0 : 2;
+  });
+  EXPECT_EQ(subreaper.reap(), 0);
+}
+
+TEST_F(ChildTest, AZombieThatNobodyReapsIsNotWaitedFor) {
+  test::Forked careless([](const auto&) {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    test::Forked runner([](const auto&) { return run_with_orphan(); });
+    const int result = runner.reap();
+    // Or else this test has shown nothing.
+    siginfo_t info{};
+    const bool had_zombie = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0;
+    return had_zombie ? result : 3;
+  });
+  EXPECT_EQ(careless.reap(), 0);
 }
 
 TEST_F(ChildTest, WhoLeavesTheGroupCantHoldUsUp) {

@@ -4,12 +4,16 @@
 #include <gmock/gmock.h>
 #include <rapidcheck/gtest.h>
 #include <spawn.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #include <atomic>
+#include <functional>
+#include <optional>
 #include <thread>
 
 #include "process/test_support.h"
@@ -243,6 +247,10 @@ TEST(InstanceLock, AReaderNeverSeesHalfARecord) {
   LockRecord large = example();
   large.control_socket = std::string(250, 's');
   ASSERT_TRUE(lock->write(large));
+  // The reason why it works; the rest of this test would need luck to find out without it.
+  const auto size = std::filesystem::file_size(home.file("gateway.lock"));
+  ASSERT_TRUE(lock->write(small));
+  EXPECT_EQ(std::filesystem::file_size(home.file("gateway.lock")), size);
   std::atomic<bool> stop = false;
   std::thread writer([&] {
     for (int i = 0; !stop; ++i) EXPECT_TRUE(lock->write(i % 2 == 0 ? small : large));
@@ -314,6 +322,58 @@ TEST(InstanceLock, DeletedAndRecreatedIsNoticed) {
   ASSERT_TRUE(second);
   EXPECT_TRUE(second->path_is_ours());
   EXPECT_FALSE(first->path_is_ours());
+}
+
+// Runs `body` in a child and calls `meanwhile` once, when the child is about to try its first lock: between open and
+// lock.
+int run_with_pause_before_lock(const std::function<int()>& body, const std::function<void()>& meanwhile) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+    ::raise(SIGSTOP);
+    ::_exit(body());
+  }
+  int status = 0;
+  if (::waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) return -1;
+  ::ptrace(PTRACE_SETOPTIONS, pid, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+  bool done = false;
+  while (::ptrace(PTRACE_SYSCALL, pid, nullptr, nullptr) == 0 && ::waitpid(pid, &status, 0) == pid &&
+         WIFSTOPPED(status)) {
+    struct __ptrace_syscall_info call{};
+    ::ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof call, &call);
+    if (done || call.op != PTRACE_SYSCALL_INFO_ENTRY || call.entry.nr != SYS_fcntl || call.entry.args[1] != F_OFD_SETLK)
+      continue;
+    meanwhile();
+    done = true;
+  }
+  return done && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(InstanceLock, AFileReplacedBetweenOpenAndLockDoesNotCount) {
+  const test::TemporaryDirectory home;
+  const auto acquires_what_counts = [&] {
+    const auto lock = InstanceLock::acquire(home.path());
+    if (!lock) return lock.error().kind == ErrorKind::conflict ? 2 : 3;
+    return lock->path_is_ours() ? 0 : 1;
+  };
+  EXPECT_EQ(
+      run_with_pause_before_lock(acquires_what_counts, [&] { std::filesystem::remove(home.file("gateway.lock")); }), 0);
+
+  // The old file is still locked by somebody: that is no conflict either.
+  std::optional<InstanceLock> old;
+  const auto lock_and_remove = [&] {
+    old = std::move(*InstanceLock::acquire(home.path()));
+    std::filesystem::remove(home.file("gateway.lock"));
+  };
+  EXPECT_EQ(run_with_pause_before_lock(acquires_what_counts, lock_and_remove), 0);
+  EXPECT_FALSE(old->path_is_ours());
+
+  // The new one is: whoever came second has lost.
+  const auto replace_and_lock = [&] {
+    std::filesystem::remove(home.file("gateway.lock"));
+    old = std::move(*InstanceLock::acquire(home.path()));
+  };
+  EXPECT_EQ(run_with_pause_before_lock(acquires_what_counts, replace_and_lock), 2);
 }
 
 TEST(InstanceLock, WhileTheFileIsReplacedTheOwnerHoldsTheFileThatCounts) {

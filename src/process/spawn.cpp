@@ -45,7 +45,8 @@ Result<> check(const ChildSpec& spec) {
   return {};
 }
 
-// One pipe. Both ends stay clear of 0, 1 and 2: as the source of a dup2 to those they would be overwritten or closed.
+// One pipe. Both ends stay clear of 0, 1 and 2, should those be closed: whatever is printed by habit would go to a
+// child.
 struct PipeEnds {
   UniqueFd read;
   UniqueFd write;

@@ -254,6 +254,15 @@ class Human:
                 return event
         raise AssertionError(f"{self.nick} saw no {wanted} within {timeout} s, but {self.history[-20:]}")
 
+    def sees_arrive(self, nick: str, timeout: float = 60.0) -> None:
+        """Waits until `nick` joins a channel we are in, or somebody there takes that nick."""
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            event = self.next(left)
+            if event and (event["event"], event.get("to", event.get("nick"))) in (("joins", nick), ("renames", nick)):
+                return
+        raise AssertionError(f"{self.nick} saw no {nick} arrive within {timeout} s, but {self.history[-20:]}")
+
     def messages(self, quiet: float, timeout: float = 60.0) -> list[dict]:
         """All messages until nothing came for `quiet` seconds."""
         found = []

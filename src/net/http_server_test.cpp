@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "net/net_test_support.h"
+#include "net/request_reader.h"
 
 namespace talaria {
 namespace {
@@ -128,6 +129,19 @@ TEST(HttpServer, ReadsChunkedBodiesCutAnywhere) {
   EXPECT_THAT(peer.read_response(), HasSubstr("POST / [hello world]"));
   ASSERT_TRUE(peer.send(request));
   EXPECT_THAT(peer.read_response(), HasSubstr("POST / [hello world]"));
+}
+
+TEST(HttpServer, AnEmptyChunkedBodyThatTrickles) {
+  RequestReader reader(1000, 1000);
+  const std::string request = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+  std::string buffer;
+  for (const char c : request) {
+    EXPECT_FALSE(reader.done());
+    buffer += c;
+    buffer.erase(0, reader.feed(buffer));
+  }
+  EXPECT_TRUE(reader.done());
+  EXPECT_EQ(buffer, "");
 }
 
 TEST(HttpServer, SaysContinueWhenTheClientWaitsForIt) {

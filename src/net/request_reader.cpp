@@ -19,6 +19,10 @@ constexpr std::size_t max_fields = 128;
 constexpr std::size_t max_blank_lines = 4;           // before a request line, RFC 9112, 2.2
 constexpr std::size_t max_body_reserve = 64 * 1024;  // a claim in Content-Length reserves no more than this
 
+// "0\r\n\r\n". Beast asserts that it is called with no less once it has seen a last chunk's size, whatever has come by
+// then.
+constexpr std::size_t shortest_chunk_end = 5;
+
 std::string_view view(BeastView text) { return {text.data(), text.size()}; }
 
 // Beast's parser, writing straight into an HttpRequest.
@@ -132,6 +136,7 @@ struct RequestReader::Impl {
   void renew() {
     parser.emplace(header_bytes, body_bytes);
     blank_lines = 0;
+    wait_for = 0;
   }
 
   std::size_t skip_blank_lines(std::string_view bytes) {
@@ -149,6 +154,7 @@ struct RequestReader::Impl {
   std::optional<Parser> parser;
   std::optional<HttpRejection> rejection;
   std::size_t blank_lines = 0;
+  std::size_t wait_for = 0;  // bytes without which the parser must not be called
 };
 
 RequestReader::RequestReader(std::size_t header_bytes, std::size_t body_bytes)
@@ -161,12 +167,15 @@ std::size_t RequestReader::feed(std::string_view bytes) {
   while (!impl_->rejection && !parser.is_done() && taken < bytes.size()) {
     const auto rest = bytes.substr(taken);
     if (!parser.got_some() && rest == "\r") break;  // half a blank line
+    if (rest.size() < impl_->wait_for) break;
+    impl_->wait_for = 0;
     error_code ec;
     const std::size_t used = parser.put({rest.data(), rest.size()}, ec);
     taken += used;
     if (ec == http::error::need_more) {
       // What was handed over and what still waits count together.
       const std::size_t allowed = parser.head_complete ? impl_->header_bytes : parser.header_left();
+      if (parser.head_complete && rest.size() > used) impl_->wait_for = shortest_chunk_end;
       if (rest.size() - used <= allowed) break;
       ec = parser.head_complete ? http::error::bad_chunk : http::error::header_limit;
     }

@@ -21,6 +21,10 @@ using BeastView = boost::beast::string_view;
 constexpr std::size_t max_fields = 256;
 constexpr int max_interim = 16;
 
+// "0\r\n\r\n". Beast asserts that it is called with no less once it has seen a last chunk's size, whatever has come by
+// then.
+constexpr std::size_t shortest_chunk_end = 5;
+
 std::string_view view(BeastView text) { return {text.data(), text.size()}; }
 
 class Parser final : public http::basic_parser<false> {
@@ -118,6 +122,7 @@ struct ResponseReader::Impl {
   ResponseReaderSetup setup;
   std::optional<Parser> parser;
   int interim = 0;
+  std::size_t wait_for = 0;  // bytes without which the parser must not be called
 };
 
 ResponseReader::ResponseReader(ResponseReaderSetup setup) : impl_(std::make_unique<Impl>(std::move(setup))) {}
@@ -128,11 +133,14 @@ Result<std::size_t> ResponseReader::feed(std::string_view bytes) {
   while (taken < bytes.size() && !impl_->parser->is_done() && !stopped()) {
     Parser& parser = *impl_->parser;
     const auto rest = bytes.substr(taken);
+    if (rest.size() < impl_->wait_for) break;
+    impl_->wait_for = 0;
     error_code ec;
     const std::size_t used = parser.put({rest.data(), rest.size()}, ec);
     taken += used;
     if (parser.stopped) return taken;
     if (ec == http::error::need_more) {
+      if (parser.head_complete && rest.size() > used) impl_->wait_for = shortest_chunk_end;
       const std::size_t allowed = parser.head_complete ? impl_->setup.header_bytes : parser.header_left();
       if (rest.size() - used <= allowed) return taken;
       ec = parser.head_complete ? http::error::bad_chunk : http::error::header_limit;

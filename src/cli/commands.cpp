@@ -40,6 +40,7 @@ constexpr CommandEntry command_table[] = {
     {"config", add_config_explain},
     {"", add_version},
     {"", add_completion},
+    {"", add_man},
 };
 
 }  // namespace

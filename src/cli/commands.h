@@ -44,5 +44,6 @@ void add_outbox_retry(CLI::App& parent, Context& context);
 void add_outbox_discard(CLI::App& parent, Context& context);
 void add_version(CLI::App& parent, Context& context);
 void add_completion(CLI::App& parent, Context& context);
+void add_man(CLI::App& parent, Context& context);
 
 }  // namespace talaria::cli

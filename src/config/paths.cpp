@@ -81,7 +81,13 @@ Result<> make_directory(const std::string& path) {
     if (auto made = make_directory(parent.string()); !made) return made;
   }
   // EEXIST: somebody else made it in between, which is just as good if it is a directory.
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(errno, "create directory " + path);
+  if (::mkdir(path.c_str(), 0700) == 0) {
+    // The system's directories hold profiles of different users, as systemd would make them: whoever comes second must
+    // get through. Explicitly, because a daemon's umask would take it away again.
+    if (path == "/var/lib/talaria" || path == "/run/talaria") (void)::chmod(path.c_str(), 0755);
+  } else if (errno != EEXIST) {
+    return fail_errno(errno, "create directory " + path);
+  }
   return {};
 }
 

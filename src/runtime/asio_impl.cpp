@@ -1,4 +1,3 @@
-// The one translation unit that compiles Asio itself (BOOST_ASIO_SEPARATE_COMPILATION), and Beast's HTTP core.
+// The one translation unit that compiles Asio itself (BOOST_ASIO_SEPARATE_COMPILATION).
 #include <boost/asio/impl/src.hpp>
 #include <boost/asio/ssl/impl/src.hpp>
-#include <boost/beast/src.hpp>

@@ -181,7 +181,10 @@ Result<std::string> render_user_drop_in(std::string_view user) {
   };
   if (user.empty() || user.size() > 31 || user.front() == '-' || !std::ranges::all_of(user, good))
     return fail(ErrorKind::invalid, fmt::format("\"{}\" is not the name of a user", user));
-  return header("50-run-as-user.conf", "another file beside this one") + fmt::format("[Service]\nUser={}\n", user);
+  return header("50-run-as-user.conf",
+                "another file beside this one") +  // The service's own account may lose its IPC objects with it
+                                                   // (RemoveIPC=yes); a person's must not.
+         fmt::format("[Service]\nUser={}\nRemoveIPC=no\n", user);
 }
 
 Result<int> parse_systemd_version(std::string_view text) {

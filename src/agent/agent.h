@@ -42,8 +42,8 @@ struct AgentReply {
   Usage usage;
 };
 
-// Why there is no answer. `detail` may quote the provider and goes to the log only; `summary` is fit for a chat: our own
-// words, no addresses, no provider text.
+// Why there is no answer. `detail` may quote the provider and goes to the log only; `summary` is fit for a chat: our
+// own words, no addresses, no provider text.
 struct AgentError {
   ErrorKind kind = ErrorKind::internal;
   std::string summary;  // "the model did not answer in time"
@@ -63,8 +63,8 @@ class Agent {
  public:
   virtual ~Agent() = default;
   [[nodiscard]] virtual std::string_view kind() const = 0;
-  // Answers one request before its deadline. Cancelling the coroutine ends whatever was started for it: connection closed,
-  // process group gone. Concurrent calls are allowed; all run on the event loop's thread.
+  // Answers one request before its deadline. Cancelling the coroutine ends whatever was started for it: connection
+  // closed, process group gone. Concurrent calls are allowed; all run on the event loop's thread.
   virtual Task<std::expected<AgentReply, AgentError>> run(AgentRequest request, ReplySink& sink) = 0;
 };
 

@@ -45,15 +45,15 @@ struct Accepted {
 class Inbox {
  public:
   virtual ~Inbox() = default;
-  // Journals the event; returns after it is on disk, so that the platform may be told (R1). An error of kind `unavailable`
-  // means "not journalled, keep it": don't acknowledge, hold back, try again with growing delays.
+  // Journals the event; returns after it is on disk, so that the platform may be told (R1). An error of kind
+  // `unavailable` means "not journalled, keep it": don't acknowledge, hold back, try again with growing delays.
   virtual Task<Result<Accepted>> accept(InboundEvent event) = 0;
 };
 
 struct Reply {
   std::int64_t outbox_id = 0;
   Route route;
-  std::string text;       // UTF-8, Markdown
+  std::string text;            // UTF-8, Markdown
   bool may_be_repeat = false;  // an earlier attempt may have arrived: mark the message visibly
 };
 
@@ -90,8 +90,8 @@ class Channel {
   [[nodiscard]] virtual std::string_view kind() const = 0;  // "irc"
   // Connects, receives and reconnects with growing, jittered delays, until cancelled. Never ends by itself.
   virtual Task<> run(Inbox& inbox) = 0;
-  // Delivers one reply; called for one reply of a conversation at a time. A channel that is not up answers Fate::retry at
-  // once or waits for the connection, at most 30 s.
+  // Delivers one reply; called for one reply of a conversation at a time. A channel that is not up answers Fate::retry
+  // at once or waits for the connection, at most 30 s.
   virtual Task<std::expected<Receipt, DeliveryError>> deliver(Reply reply) = 0;
   [[nodiscard]] virtual ChannelHealth health() const = 0;
   // Pulsed whenever health().state changes.

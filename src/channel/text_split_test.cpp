@@ -41,7 +41,7 @@ TEST(SplitPoint, NeverCutsAGrapheme) {
   ASSERT_EQ(family.size(), 18U);
   EXPECT_EQ(split_point("ab" + family, 19), 2U);
   EXPECT_EQ(split_point("ab" + family + "c", 20), 20U);
-  EXPECT_EQ(split_point("abce\u0301y", 4), 3U);          // e with a combining accent
+  EXPECT_EQ(split_point("abce\u0301y", 4), 3U);        // e with a combining accent
   EXPECT_EQ(split_point("🇩🇪🇫🇷", 12), 8U);              // two flags of two letters each
   EXPECT_EQ(split_point("a\xF0\x9F\x91\xA9", 4), 1U);  // a code point
 }

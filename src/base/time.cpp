@@ -6,6 +6,8 @@
 #include <ctime>
 #include <limits>
 
+#include "base/text.h"
+
 namespace talaria {
 
 UnixMillis SystemWallClock::now() const {
@@ -41,9 +43,9 @@ constexpr Unit units[] = {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000
 Result<Millis> parse_duration(std::string_view text) {
   const std::string_view whole = text;
   const auto bad = [&](std::string_view why) {
-    return fail(
-        ErrorKind::invalid,
-        fmt::format("\"{}\" is not a duration: {}; write for example \"30s\", \"250ms\", \"1h30m\"", whole, why));
+    return fail(ErrorKind::invalid,
+                fmt::format("\"{}\" is not a duration: {}; write for example \"30s\", \"250ms\", \"1h30m\"",
+                            printable(truncate_utf8(whole, 64)), why));
   };
   if (text.empty()) return bad("it is empty");
   double total = 0;

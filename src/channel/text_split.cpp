@@ -111,6 +111,11 @@ std::string replace_invalid_utf8(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
+    const auto ascii = static_cast<std::size_t>(
+        std::ranges::find_if(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }) - text.begin());
+    out += text.substr(0, ascii);
+    text.remove_prefix(ascii);
+    if (text.empty()) break;
     const auto c = decode(text);
     if (c.valid) {
       out += text.substr(0, c.bytes);

@@ -18,8 +18,11 @@ struct Example {
   std::string text;
 };
 
+// The checkout is above the build directory; __FILE__ won't do, a compiler cache may have made it relative.
 std::filesystem::path document(const char* name) {
-  return std::filesystem::path(__FILE__).parent_path() / "../../docs" / name;
+  std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  while (!std::filesystem::exists(folder / "docs" / name) && folder != folder.root_path()) folder = folder.parent_path();
+  return folder / "docs" / name;
 }
 
 std::vector<Example> examples(const std::filesystem::path& path) {

@@ -104,7 +104,11 @@ TEST_F(ChildTest, WhatCantBeStarted) {
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().kind, ErrorKind::not_found);
   EXPECT_THAT(result.error().what, HasSubstr("/no/such/program"));
+  // A directory of PATH that we may not enter would make it "permission denied" (execvp(3)).
+  const std::string path = ::getenv("PATH");
+  ::setenv("PATH", "/usr/bin:/bin", 1);
   result = run({{"no-such-program-in-path"}, {}, {}, {}});
+  ::setenv("PATH", path.c_str(), 1);
   EXPECT_EQ(result.error().kind, ErrorKind::not_found);
   result = run({{"/etc/passwd"}, {}, {}, {}});
   EXPECT_EQ(result.error().kind, ErrorKind::permission);

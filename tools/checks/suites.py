@@ -44,7 +44,8 @@ def unit(preset: str, room: str, seconds: int) -> Callable[[str], Outcome]:
             return failure(f"{program.relative_to(ROOT)} was not built")
         report = LOGS / f"{name}.xml"
         report.unlink(missing_ok=True)
-        status = run(name, [program, "--gtest_brief=1", f"--gtest_output=xml:{report}"], seconds)
+        # With ccache's base directory __FILE__ is relative to where the compiler ran.
+        status = run(name, [program, "--gtest_brief=1", f"--gtest_output=xml:{report}"], seconds, cwd=BUILD / preset)
         return read_xml(report, status)
     return body
 

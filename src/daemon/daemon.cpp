@@ -38,11 +38,13 @@ End failure(const Error& error, ExitCode code) {
 
 }  // namespace
 
-Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config config, Wiring wiring)
+Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config config, Wiring wiring,
+               StopGuard& stop_guard)
     : executor_(executor),
       options_(std::move(options)),
       config_(std::move(config)),
       wiring_(std::move(wiring)),
+      stop_guard_(stop_guard),
       started_at_(clock_.now()),
       self_(who_am_i()),
       supervision_(find_supervision()),

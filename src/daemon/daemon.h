@@ -31,7 +31,8 @@ namespace talaria {
 
 class Daemon {
  public:
-  Daemon(asio::any_io_executor executor, GatewayOptions options, Config config, Wiring wiring);
+  // `stop_guard` outlives the event loop: what is destroyed after us may get stuck too.
+  Daemon(asio::any_io_executor executor, GatewayOptions options, Config config, Wiring wiring, StopGuard& stop_guard);
 
   Task<GatewayExit> run();
 
@@ -63,6 +64,7 @@ class Daemon {
   const GatewayOptions options_;
   const Config config_;
   Wiring wiring_;
+  StopGuard& stop_guard_;
   SystemWallClock clock_;
   const UnixMillis started_at_;
   const Incarnation self_;
@@ -87,7 +89,6 @@ class Daemon {
   ApiRouter api_router_;
   std::optional<HttpServer> control_server_;
   std::optional<HttpServer> api_server_;
-  StopGuard stop_guard_;
   TaskGroup tasks_;
 };
 

@@ -15,6 +15,7 @@
 
 #include "config/loading.h"
 #include "daemon/daemon.h"
+#include "daemon/stop_guard.h"
 #include "runtime/log.h"
 
 namespace talaria {
@@ -48,9 +49,10 @@ GatewayExit gateway_main(GatewayOptions options) {
   log::start(options.paths.profile, options.verbose ? log::Level::debug : log::Level::info);
 
   GatewayExit exit{.code = static_cast<int>(ExitCode::unplanned)};
+  StopGuard stop_guard;  // to the very end: a name look-up that hangs is joined by the loop's destructor
   auto loop = std::make_unique<asio::io_context>(1);
-  auto daemon =
-      std::make_unique<Daemon>(loop->get_executor(), std::move(options), std::move(loaded.config), std::move(wiring));
+  auto daemon = std::make_unique<Daemon>(loop->get_executor(), std::move(options), std::move(loaded.config),
+                                         std::move(wiring), stop_guard);
   asio::co_spawn(*loop, daemon->run(), [&](std::exception_ptr bug, GatewayExit ended) {
     exit = ended;
     if (bug) {

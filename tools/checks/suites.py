@@ -111,6 +111,7 @@ def all_suites() -> list[Suite]:
     rooms = [folder.name for folder in sorted((ROOT / "src").iterdir()) if folder.is_dir() and has_tests(folder.name)]
     threaded = [room for room in THREADED_ROOMS if has_tests(room)]
     release = {"release": ["talaria"]}
+    with_model = {"release": ["talaria", "bench_mock_model"]}  # a model that misbehaves on demand
     return [
         Suite("layers", "every #include against the table of rooms", layers),
         Suite("format", "clang-format", command("tools/check-format")),
@@ -122,8 +123,8 @@ def all_suites() -> list[Suite]:
         Suite("fuzz", "the fuzz targets on their corpus, ASan and UBSan", fuzz,
               {"asan": [f"fuzz_{name}" for name in fuzz_names()]}),
         Suite("quickstart", "./quickstart --say", quickstart, release),
-        Suite("e2e", "the real binary, one file per behaviour", pytest("test/e2e", 900), {**release, "npm": []}),
-        Suite("judges", "the clients that users use", pytest("test/judges", 600), {**release, "npm": []}),
+        Suite("e2e", "the real binary, one file per behaviour", pytest("test/e2e", 900), {**with_model, "npm": []}),
+        Suite("judges", "the clients that users use", pytest("test/judges", 600), {**with_model, "npm": []}),
         Suite("lab", "the life cycle under a real systemd", pytest("test/lab", 1200), release),
         Suite("bench", "the benchmark's programs work (no figures)", bench, release),
         Suite("tidy", "clang-tidy over src/", command("tools/tidy", seconds=900), release),

@@ -408,8 +408,7 @@ TEST(InstanceLock, WhateverStandsInTheFileItCanBeLockedAndWritten) {
   std::vector<std::string> contents = {"",
                                        "\n",
                                        "4711\n",
-                                       "\x7f"
-                                       "ELF\x02\x01",
+                                       "\177ELF\002\001",
                                        std::string(1000, '\0'),
                                        std::string(100'000, 'x'),
                                        "{\"pid\":1}",

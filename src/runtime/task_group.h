@@ -3,6 +3,8 @@
 // ends it with `co_await group.stop()` (cancel all, wait for all) before it goes away. The destructor cancels what is
 // left; it may only find tasks when the event loop itself has ended (their frames die with the loop). A task that ends
 // by cancellation is normal; any other exception is a bug and is handed to `on_bug`.
+// Cancel, stop and destroy a group on the loop's thread, from inside a handler: from elsewhere Asio 1.81 posts a
+// pointer to a signal whose task may end first.
 
 #include <cstdint>
 #include <functional>

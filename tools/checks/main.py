@@ -1,6 +1,7 @@
 """./check behind its shell: chooses the suites, runs them, says what came of each."""
 
 import os
+import signal
 import sys
 import time
 
@@ -70,7 +71,14 @@ def main() -> int:
     return 1 if total.failed else 0
 
 
+def leave(number, frame):
+    """Ends through the stack, so that the suite that runs is ended, too."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGHUP, leave)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

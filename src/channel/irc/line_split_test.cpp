@@ -83,7 +83,8 @@ RC_GTEST_PROP(ComposeLines, ALongPlainLineComesWhole, ()) {
   RC_PRE(!text.empty());
   std::string joined;
   for (const auto& line : compose_lines(text, "", {.bytes = 64, .lines = 10'000})) joined += line;
-  RC_ASSERT(joined == text);
+  // A blank that would be alone on the last line goes.
+  RC_ASSERT(joined == text || joined + " " == text);
 }
 
 }  // namespace

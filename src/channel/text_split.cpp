@@ -163,7 +163,7 @@ std::vector<std::string> split_line(std::string_view line, std::size_t max_bytes
 
 std::string_view code_fence(std::string_view line) {
   const auto start = line.find_first_not_of(' ');
-  if (start == std::string_view::npos || start > 3) return {};
+  if (start > 3) return {};  // npos, too
   line.remove_prefix(start);
   if (line[0] != '`' && line[0] != '~') return {};
   const auto end = std::min(line.find_first_not_of(line[0]), line.size());

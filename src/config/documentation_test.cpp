@@ -21,7 +21,8 @@ struct Example {
 // The checkout is above the build directory; __FILE__ won't do, a compiler cache may have made it relative.
 std::filesystem::path document(const char* name) {
   std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-  while (!std::filesystem::exists(folder / "docs" / name) && folder != folder.root_path()) folder = folder.parent_path();
+  while (!std::filesystem::exists(folder / "docs" / name) && folder != folder.root_path())
+    folder = folder.parent_path();
   return folder / "docs" / name;
 }
 

@@ -69,6 +69,7 @@ struct Gateway::Impl {
   GatewayCounters counters;
   bool draining = false;
   bool cut_short = false;
+  bool refilling = false;
   bool backlog_in_store = false;  // queued turns beyond those in memory
   std::int64_t last_loaded = 0;   // id of the newest queued turn that was ever in memory
   std::int64_t inbound = 0;
@@ -164,7 +165,8 @@ Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
 void Gateway::Impl::enqueue(TurnRow row) {
   last_loaded = std::max(last_loaded, row.id);
   auto ticket = scheduler.enqueue(row.session_key);
-  turn_tasks.spawn(fmt::format("turn {}", row.id), run_queued(std::move(row), std::move(ticket)));
+  std::string name = fmt::format("turn {}", row.id);
+  turn_tasks.spawn(std::move(name), run_queued(std::move(row), std::move(ticket)));
 }
 
 // Loads queued turns, oldest first, until memory's share is full.
@@ -218,8 +220,10 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
   if (reply != 0) delivery.queued(row.route.channel, row.route.conversation);
   ticket.reset();
   turn_ended.pulse();
-  if (backlog_in_store && !draining && scheduler.waiting() == 0) {
+  if (backlog_in_store && !refilling && !draining && scheduler.waiting() == 0) {
+    refilling = true;
     if (auto ok = co_await refill(); !ok) log::error("backlog: {}", ok.error().what);
+    refilling = false;
   }
 }
 

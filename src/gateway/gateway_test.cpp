@@ -373,6 +373,24 @@ TEST_F(GatewayTest, AKeyedTurnOutlivesItsAsker) {
   });
 }
 
+TEST_F(GatewayTest, WhatDoesNotFitIntoMemoryWaitsInTheStoreInOrder) {
+  run([](World& w) -> Task<> {
+    w.config.gateway.max_queued_turns = 3;
+    w.agent->go.reset();
+    for (int i = 0; i < 20; ++i) {
+      const std::string who = i % 2 == 0 ? "even" : "odd";
+      EXPECT_TRUE(co_await w.say(who, std::to_string(i), fmt::format("{:02}", i)));
+    }
+    EXPECT_LE(w.gateway->depths().turns, 3 + 4) << "memory's share and the cap";
+    w.agent->go.set();
+    co_await w.until_sent(20);
+    std::map<std::string, std::vector<std::string>> order;
+    for (const Reply& reply : w.channel->sent) order[reply.route.conversation].push_back(reply.text);
+    for (const auto& [who, texts] : order) EXPECT_TRUE(std::ranges::is_sorted(texts)) << who;
+    EXPECT_EQ(w.agent->runs, 20);
+  });
+}
+
 TEST_F(GatewayTest, AnOldBacklogIsSkippedAndListed) {
   run([](World& w) -> Task<> {
     InboundEvent event;

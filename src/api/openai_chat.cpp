@@ -12,7 +12,8 @@ namespace talaria {
 namespace json = boost::json;
 namespace {
 
-// A reply is at most this long before the client has read it; more ends the turn as `length`.
+// A client that lets more than this wait unread is cut off: a piece left out would be a lie in the middle of the
+// answer.
 constexpr std::size_t max_unread = 8 * 1024 * 1024;
 
 Result<std::string> text_of(const json::value& content) {
@@ -132,8 +133,11 @@ class Buffer final : public ReplySink {
  public:
   explicit Buffer(asio::any_io_executor executor) : wake(std::move(executor)) {}
   void on_text(std::string_view piece) override {
-    if (text.size() + piece.size() > max_unread) return;  // the whole answer is in the turn's row
-    text += piece;
+    if (text.size() + piece.size() > max_unread) {
+      gone = true;
+    } else {
+      text += piece;
+    }
     wake.set();
   }
   std::string text;

@@ -143,6 +143,22 @@ def test_a_second_signal_cuts_the_drain_short_and_keeps_the_verdict(tmp_path):
         assert subprocess.run(["pgrep", "-f", str(tmp_path / "release")], capture_output=True).returncode == 1
 
 
+def test_one_that_waits_becomes_the_owner_when_the_owner_is_killed(tmp_path):
+    with gateway(tmp_path).start().wait_ready() as g:
+        owner = g.process
+        g.process = None
+        g.start("--wait")
+        try:
+            wait_until(lambda: f"standby for PID {owner.pid}" in g.output(), what="standby")
+            assert g.status()["pid"] == owner.pid and g.running()
+        finally:
+            owner.kill()
+            owner.wait()
+        status = wait_until(lambda: (s := g.try_status()) and s.get("ready") and s, what="new owner")
+        assert status["pid"] == g.process.pid
+        assert status["last_end"]["verdict"] == "crash"
+
+
 def test_a_frozen_gateway_is_unknown_not_running(tmp_path):
     with gateway(tmp_path).start().wait_ready() as g:
         g.process.send_signal(signal.SIGSTOP)

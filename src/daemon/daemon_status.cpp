@@ -1,0 +1,79 @@
+// What the daemon says of itself, and what it does when asked at the control socket.
+#include <fmt/format.h>
+
+#include "daemon/daemon.h"
+
+namespace talaria {
+namespace json = boost::json;
+
+DaemonView Daemon::view() {
+  return {.state = [this] { return to_string(life_.state()); },
+          .ready = [this] { return ready(); },
+          .status = [this] { return status(); }};
+}
+
+ControlActions Daemon::control_actions() {
+  return {.announce = [this](const std::string& target, const std::string& by) { return desk_.announce(target, by); },
+          .stop =
+              [this](const std::string& by) {
+                json::object evidence{{"asked_by", by}};
+                end_.ask({{VerdictKind::planned, ExitCode::planned, fmt::format("asked to stop by {}", by)},
+                          json::serialize(evidence)});
+              },
+          .restart = [this](const std::string& by) -> Result<> {
+            json::object evidence{{"asked_by", by}};
+            end_.ask({{VerdictKind::restart, ExitCode::again, fmt::format("asked to restart by {}", by)},
+                      json::serialize(evidence),
+                      !supervision_.supervised()});
+            return {};
+          }};
+}
+
+json::object Daemon::status() const {
+  json::array channels;
+  json::object queues{{"inbound", 0}, {"turns", 0}, {"outbox", 0}, {"dead", 0}};
+  if (gateway_) {
+    for (const ChannelReport& channel : gateway_->channels()) {
+      json::object row{{"name", channel.name},
+                       {"kind", channel.kind},
+                       {"state", to_string(channel.health.state)},
+                       {"last_progress", nullptr},
+                       {"error", nullptr}};
+      if (channel.health.last_progress) row["last_progress"] = format_rfc3339(*channel.health.last_progress);
+      if (!channel.health.error.empty()) row["error"] = channel.health.error;
+      channels.push_back(std::move(row));
+    }
+    const QueueDepths d = gateway_->depths();
+    queues = {{"inbound", d.inbound}, {"turns", d.turns}, {"outbox", d.outbox}, {"dead", d.dead}};
+  }
+  json::object status{{"state", to_string(life_.state())},
+                      {"detail", life_.detail()},
+                      {"ready", ready()},
+                      {"profile", options_.paths.profile},
+                      {"scope", to_string(options_.scope)},
+                      {"unit", nullptr},
+                      {"pid", self_.pid},
+                      {"start_time", self_.start_time},
+                      {"since", format_rfc3339(started_at_)},
+                      {"version", TALARIA_VERSION},
+                      {"home", options_.paths.state_directory},
+                      {"api", nullptr},
+                      {"standby_for", nullptr},
+                      {"backoff_until", nullptr},
+                      {"channels", std::move(channels)},
+                      {"queues", std::move(queues)},
+                      {"last_end", nullptr},
+                      {"duplicates", json::array{}},
+                      {"warnings", json::array{}}};
+  if (!supervision_.unit.empty()) status["unit"] = supervision_.unit;
+  if (!api_address_.empty()) status["api"] = api_address_;
+  if (standby_for_) status["standby_for"] = fmt::format("PID {}", standby_for_->incarnation.pid);
+  if (last_end_) {
+    json::object end;
+    for (const char* key : {"verdict", "cause", "evidence", "exit_code", "at"}) end[key] = last_end_->at(key);
+    status["last_end"] = std::move(end);
+  }
+  return status;
+}
+
+}  // namespace talaria

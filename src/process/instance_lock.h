@@ -1,6 +1,8 @@
 #pragma once
-// One owner per home: an open-file-description write lock (F_OFD_SETLK, fcntl(2)) on <state>/gateway.lock. The kernel
-// drops it with its owner, however that ends. The file is never unlinked; its text informs people, the lock decides.
+// One owner per home, by two locks of the kernel's that end with their holder, however that ends:
+//   - flock(2) on the state directory itself. Its inode is the home's identity, so no deleted file makes a second owner.
+//   - F_OFD_SETLK (fcntl(2)) on <state>/gateway.lock, which can be asked for (F_OFD_GETLK) without being taken.
+// The file is never unlinked; its text informs people, the locks decide.
 
 #include <optional>
 #include <string>
@@ -28,18 +30,37 @@ struct LockRecord {
 class InstanceLock {
  public:
   // conflict: somebody else owns it. Other errors (no space, read-only, permission) say what failed on which path. A
-  // file that was replaced between open and lock is noticed and tried again.
+  // file that was replaced between open and lock is noticed and tried again; one of our own that nobody may open
+  // (mode 000) gets mode 0600.
   [[nodiscard]] static Result<InstanceLock> acquire(const std::string& state_directory);
+  // Of descriptors that hold both locks already: those of the program that executed us (gateway upgrade). conflict:
+  // they don't.
+  [[nodiscard]] static Result<InstanceLock> adopt(const std::string& state_directory, UniqueFd file, UniqueFd home);
 
   [[nodiscard]] Result<> write(const LockRecord& record);
   // False: the path no longer names the file we hold (deleted or replaced under us).
   [[nodiscard]] bool path_is_ours() const;
+  // Where the file was deleted or replaced: locks the one that is there now, made where missing, and writes the last
+  // record into it. not_found: the home itself is gone or another one stands at its path; conflict: somebody owns the
+  // new file.
+  [[nodiscard]] Result<> restore();
   [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] int home_fd() const { return home_.get(); }  // -1: the file system knows no flock on directories
 
  private:
+  UniqueFd home_;
   UniqueFd fd_;
+  std::string directory_;
   std::string path_;
+  std::optional<LockRecord> record_;  // what was written last
 };
+
+// Who holds the home's directory lock, as the kernel says (proc(5), /proc/locks): nobody's file is believed.
+// not_found: nobody, or somebody that this PID namespace does not show.
+[[nodiscard]] Result<Incarnation> find_home_owner(const std::string& state_directory);
+// Parses the text of /proc/locks: the PID that holds a FLOCK on that inode. For tests and fuzzing.
+[[nodiscard]] std::optional<pid_t> parse_proc_locks(std::string_view text, unsigned device_major, unsigned device_minor,
+                                                    std::uint64_t inode);
 
 struct LockQuestion {
   bool held = false;

@@ -311,17 +311,107 @@ TEST(InstanceLock, ProgramsThatTheOwnerStartedDontInheritIt) {
   ::waitpid(child, nullptr, 0);
 }
 
-TEST(InstanceLock, DeletedAndRecreatedIsNoticed) {
+TEST(InstanceLock, ADeletedFileMakesNoSecondOwnerAndIsRestored) {
   const test::TemporaryDirectory home;
-  const auto first = InstanceLock::acquire(home.path());
+  auto first = InstanceLock::acquire(home.path());
   ASSERT_TRUE(first);
-  EXPECT_TRUE(first->path_is_ours());
-  std::filesystem::remove(home.file("gateway.lock"));
-  EXPECT_FALSE(first->path_is_ours());
-  const auto second = InstanceLock::acquire(home.path());
-  ASSERT_TRUE(second);
-  EXPECT_TRUE(second->path_is_ours());
-  EXPECT_FALSE(first->path_is_ours());
+  ASSERT_TRUE(first->write(example()));
+  for (const bool recreated : {false, true}) {
+    std::filesystem::remove(home.file("gateway.lock"));
+    if (recreated) test::put(home.file("gateway.lock"), "not ours");
+    EXPECT_FALSE(first->path_is_ours());
+    const auto second = InstanceLock::acquire(home.path());
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().kind, ErrorKind::conflict);
+    const auto restored = first->restore();
+    ASSERT_TRUE(restored) << restored.error().what;
+    EXPECT_TRUE(first->path_is_ours());
+    const auto question = ask_instance_lock(home.path());
+    ASSERT_TRUE(question);
+    EXPECT_TRUE(question->held);
+    EXPECT_EQ(question->record, example());
+  }
+}
+
+TEST(InstanceLock, AHomeThatIsGoneCannotBeRestored) {
+  const test::TemporaryDirectory outer;
+  const std::string home = outer.file("home");
+  std::filesystem::create_directory(home);
+  auto lock = InstanceLock::acquire(home);
+  ASSERT_TRUE(lock);
+  std::filesystem::remove_all(home);
+  EXPECT_EQ(lock->restore().error().kind, ErrorKind::not_found);
+  std::filesystem::create_directory(home);
+  EXPECT_FALSE(lock->path_is_ours());
+  EXPECT_EQ(lock->restore().error().kind, ErrorKind::not_found) << "the new one is another home";
+  EXPECT_TRUE(InstanceLock::acquire(home)) << "and free";
+}
+
+// Locks the file alone, as a program without the directory's lock would.
+UniqueFd lock_file_only(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  struct flock lock{};
+  lock.l_type = F_WRLCK;
+  if (!fd || ::fcntl(fd.get(), F_OFD_SETLK, &lock) != 0) std::abort();
+  return fd;
+}
+
+TEST(InstanceLock, WhoeverLocksTheFileAloneOwnsIt) {
+  const test::TemporaryDirectory home;
+  {
+    const UniqueFd stranger = lock_file_only(home.file("gateway.lock"));
+    EXPECT_EQ(InstanceLock::acquire(home.path()).error().kind, ErrorKind::conflict);
+  }
+  EXPECT_TRUE(InstanceLock::acquire(home.path()));
+}
+
+TEST(InstanceLock, TheKernelSaysWhoOwnsAHomeWhateverTheFileSays) {
+  const test::TemporaryDirectory home;
+  EXPECT_EQ(find_home_owner(home.path()).error().kind, ErrorKind::not_found);
+  test::Forked owner([&](const auto& ready) {
+    auto lock = InstanceLock::acquire(home.path());
+    if (!lock || !lock->write(example())) return 1;
+    ready();
+    return test::hang();
+  });
+  ASSERT_TRUE(owner.ready());
+  const auto found = find_home_owner(home.path());
+  ASSERT_TRUE(found) << found.error().what;
+  EXPECT_EQ(*found, *incarnation_of(owner.pid()));
+}
+
+TEST(InstanceLock, LinesOfProcLocks) {
+  const std::string text =
+      "1: OFDLCK ADVISORY  WRITE -1 00:1f:77 0 EOF\n"
+      "2: FLOCK  ADVISORY  WRITE 12 00:1f:7 0 EOF\n"
+      "3: FLOCK  ADVISORY  READ  13 00:1f:77 0 EOF\n"
+      "4: FLOCK  ADVISORY  WRITE 4711 00:1f:77 0 EOF\n"
+      "4: -> FLOCK  ADVISORY  WRITE 99 00:1f:77 0 EOF\n"
+      "5: FLOCK  ADVISORY  WRITE 0 fd:01:88 0 EOF\n"
+      "6: -> FLOCK  ADVISORY  WRITE 98 00:1f:78 0 EOF";
+  EXPECT_EQ(parse_proc_locks(text, 0, 0x1f, 77), 4711);
+  EXPECT_EQ(parse_proc_locks(text, 0, 0x1f, 7), 12);
+  EXPECT_EQ(parse_proc_locks(text, 0xfd, 1, 88), std::nullopt) << "of another PID namespace";
+  EXPECT_EQ(parse_proc_locks(text, 0, 0x1f, 78), std::nullopt) << "it only waits";
+  EXPECT_EQ(parse_proc_locks("", 0, 0, 0), std::nullopt);
+}
+RC_GTEST_PROP(InstanceLock, NoProcLocksHarm, (const std::string& bytes)) { (void)parse_proc_locks(bytes, 0, 0, 0); }
+
+TEST(InstanceLock, WhatAnExecutedProgramInheritsIsHeldAllTheTime) {
+  const test::TemporaryDirectory home;
+  auto lock = InstanceLock::acquire(home.path());
+  ASSERT_TRUE(lock);
+  // As after execve(2): the same open files under other numbers.
+  auto adopted = InstanceLock::adopt(home.path(), UniqueFd(::dup(lock->fd())), UniqueFd(::dup(lock->home_fd())));
+  ASSERT_TRUE(adopted) << adopted.error().what;
+  { const auto gone = std::move(*lock); }
+  EXPECT_TRUE(adopted->path_is_ours());
+  EXPECT_EQ(InstanceLock::acquire(home.path()).error().kind, ErrorKind::conflict);
+  EXPECT_EQ(::fcntl(adopted->fd(), F_GETFD), FD_CLOEXEC);
+  EXPECT_EQ(::fcntl(adopted->home_fd(), F_GETFD), FD_CLOEXEC);
+
+  const UniqueFd other(::open(home.file("gateway.lock").c_str(), O_RDWR | O_CLOEXEC));
+  EXPECT_EQ(InstanceLock::adopt(home.path(), UniqueFd(::dup(other.get())), {}).error().kind, ErrorKind::conflict);
 }
 
 // Runs `body` in a child and calls `meanwhile` once, when the child is about to try its first lock: between open and
@@ -360,18 +450,17 @@ TEST(InstanceLock, AFileReplacedBetweenOpenAndLockDoesNotCount) {
       run_with_pause_before_lock(acquires_what_counts, [&] { std::filesystem::remove(home.file("gateway.lock")); }), 0);
 
   // The old file is still locked by somebody: that is no conflict either.
-  std::optional<InstanceLock> old;
+  UniqueFd old;
   const auto lock_and_remove = [&] {
-    old = std::move(*InstanceLock::acquire(home.path()));
+    old = lock_file_only(home.file("gateway.lock"));
     std::filesystem::remove(home.file("gateway.lock"));
   };
   EXPECT_EQ(run_with_pause_before_lock(acquires_what_counts, lock_and_remove), 0);
-  EXPECT_FALSE(old->path_is_ours());
 
   // The new one is: whoever came second has lost.
   const auto replace_and_lock = [&] {
     std::filesystem::remove(home.file("gateway.lock"));
-    old = std::move(*InstanceLock::acquire(home.path()));
+    old = lock_file_only(home.file("gateway.lock"));
   };
   EXPECT_EQ(run_with_pause_before_lock(acquires_what_counts, replace_and_lock), 2);
 }
@@ -527,24 +616,32 @@ TEST(InstanceLock, APermissionProblemNamesPathAndRemedy) {
   TALARIA_NEEDS_ROOT();
   const test::TemporaryDirectory home;
   ASSERT_EQ(::chown(home.path().c_str(), nobody, nobody), 0);
-  const auto as_nobody = [&] {
-    test::Forked process([&](const auto&) {
-      if (!test::become_user(nobody)) return 1;
-      const auto lock = InstanceLock::acquire(home.path());
-      if (lock || lock.error().kind != ErrorKind::permission) return 2;
-      if (!lock.error().what.contains("chmod 600 " + home.file("gateway.lock"))) return 3;
-      const auto question = ask_instance_lock(home.path());
-      return !question && question.error().kind == ErrorKind::permission ? 0 : 4;
-    });
-    return process.reap();
-  };
+  test::put(home.file("gateway.lock"), "");
+  ASSERT_EQ(::chmod(home.file("gateway.lock").c_str(), 0600), 0);  // root's
+  test::Forked process([&](const auto&) {
+    if (!test::become_user(nobody)) return 1;
+    const auto lock = InstanceLock::acquire(home.path());
+    if (lock || lock.error().kind != ErrorKind::permission) return 2;
+    if (!lock.error().what.contains("chmod 600 " + home.file("gateway.lock"))) return 3;
+    const auto question = ask_instance_lock(home.path());
+    return !question && question.error().kind == ErrorKind::permission ? 0 : 4;
+  });
+  EXPECT_EQ(process.reap(), 0);
+}
+
+TEST(InstanceLock, AFileOfOurOwnThatNobodyMayOpenIsRepaired) {
+  TALARIA_NEEDS_ROOT();
+  const test::TemporaryDirectory home;
+  ASSERT_EQ(::chown(home.path().c_str(), nobody, nobody), 0);
   test::put(home.file("gateway.lock"), "");
   ASSERT_EQ(::chown(home.file("gateway.lock").c_str(), nobody, nobody), 0);
   ASSERT_EQ(::chmod(home.file("gateway.lock").c_str(), 0), 0);
-  EXPECT_EQ(as_nobody(), 0) << "mode 000";
-  ASSERT_EQ(::chown(home.file("gateway.lock").c_str(), 0, 0), 0);
-  ASSERT_EQ(::chmod(home.file("gateway.lock").c_str(), 0600), 0);
-  EXPECT_EQ(as_nobody(), 0) << "root's file";
+  test::Forked process([&](const auto&) {
+    if (!test::become_user(nobody)) return 1;
+    return InstanceLock::acquire(home.path()) ? 0 : 2;
+  });
+  EXPECT_EQ(process.reap(), 0);
+  EXPECT_EQ(std::filesystem::status(home.file("gateway.lock")).permissions(), std::filesystem::perms(0600));
 }
 
 TEST(InstanceLock, WhatRootLocksTheUserCanLockLater) {

@@ -61,6 +61,11 @@ HttpResponse done(Result<> result) {
   return result ? json_response(json::object{{"ok", true}}) : refuse(result.error());
 }
 
+// It begins now; the connection may be gone before it is over.
+HttpResponse accepted(Result<> result) {
+  return result ? json_response(json::object{{"ok", true}}, 202) : refuse(result.error());
+}
+
 json::array to_json(const std::vector<OutboxRow>& rows) {
   json::array array;
   for (const OutboxRow& row : rows) {
@@ -108,10 +113,8 @@ Task<HttpResponse> ControlRouter::answer(HttpRequest request) {
       actions_.stop(by);
       co_return json_response(json::object{{"ok", true}}, 202);
     }
-    if (path == "/control/restart") {
-      auto asked = actions_.restart(by);
-      co_return asked ? json_response(json::object{{"ok", true}}, 202) : refuse(asked.error());
-    }
+    if (path == "/control/restart") co_return accepted(actions_.restart(by));
+    if (path == "/control/leave") co_return accepted(actions_.leave(text_field(body, "target"), by));
   }
   if (gateway_ == nullptr || store_ == nullptr) {
     co_return problem(503, "starting", fmt::format("the gateway is {}", view_.state()));

@@ -56,6 +56,21 @@ Task<> Daemon::ping_watchdog() {
   }
 }
 
+// A lock file that somebody deleted is made anew, for those who ask; a home that is gone is the end.
+Task<> Daemon::keep_home() {
+  for (;;) {
+    co_await sleep_for(std::chrono::seconds(1));
+    if (lock_->path_is_ours()) continue;
+    auto restored = lock_->restore();
+    if (restored) {
+      log::warning("{}/gateway.lock was deleted or replaced; it is ours again", options_.paths.state_directory);
+    } else if (restored.error().kind == ErrorKind::not_found || restored.error().kind == ErrorKind::conflict) {
+      end_.ask({{VerdictKind::unplanned, ExitCode::unplanned, restored.error().what}, "{}"});
+      co_return;
+    }
+  }
+}
+
 Task<> Daemon::retire_old_rows() {
   for (;;) {
     co_await sleep_for(std::chrono::minutes(10));

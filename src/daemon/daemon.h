@@ -39,6 +39,7 @@ class Daemon {
  private:
   // The steps of a start. False: the run was told to end, or can't go on; the End says why.
   Task<bool> claim_home();
+  Task<bool> take_over_home();
   Task<bool> stand_by();
   Task<bool> open_control_socket();
   Task<bool> write_lock_record();
@@ -53,12 +54,14 @@ class Daemon {
   Task<GatewayExit> stop();
   Task<> record_end(const End& end, int exit_code, Deadline deadline);
   Task<> ping_watchdog();
+  Task<> keep_home();
   Task<> retire_old_rows();
 
   [[nodiscard]] bool ready() const;
   [[nodiscard]] boost::json::object status() const;
   [[nodiscard]] DaemonView view();
   [[nodiscard]] ControlActions control_actions();
+  Result<> leave(const std::string& target, const std::string& by);
 
   asio::any_io_executor executor_;
   const GatewayOptions options_;
@@ -78,7 +81,7 @@ class Daemon {
   std::optional<Error> final_error_;
 
   std::optional<InstanceLock> lock_;
-  std::optional<LockRecord> standby_for_;
+  std::string standby_for_;  // empty: we own the home, or nobody does
   std::optional<Store> store_;
   std::int64_t run_id_ = 0;
   std::optional<boost::json::object> last_end_;

@@ -1,11 +1,15 @@
 // The steps of a start, in the order in which Daemon::run() takes them.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "daemon/daemon.h"
 #include "lifecycle/run_json.h"
 #include "lifecycle/run_ledger.h"
+#include "lifecycle/takeover.h"
 #include "process/small_file.h"
+#include "process/wait_ended.h"
 #include "runtime/log.h"
+#include "service/supervision.h"
 #include "store/journal.h"
 #include "store/runs.h"
 
@@ -14,8 +18,8 @@ namespace {
 
 // A resource that is away is tried again this often: the cause gone, we serve within a second.
 constexpr Millis retry_time{250};
-// A standby looks at the lock this often, and owns the home within 100 ms of its release.
-constexpr Millis standby_time{25};
+// A standby looks at the lock at least this often, and owns the home within 100 ms of its release.
+constexpr Millis standby_time{50};
 
 bool may_pass(const Error& error) {
   return error.kind == ErrorKind::unavailable || error.kind == ErrorKind::conflict || error.kind == ErrorKind::timeout;
@@ -23,6 +27,20 @@ bool may_pass(const Error& error) {
 
 End failure(const Error& error, ExitCode code) {
   return {{code == ExitCode::config ? VerdictKind::config : VerdictKind::unplanned, code, error.what}, "{}"};
+}
+
+// "PID 4711, user service talaria-gateway@default.service".
+std::string standby_words(const HomeOwner& owner) {
+  std::string words = fmt::format("PID {}", owner.incarnation->pid);
+  if (!owner.unit.empty()) words += fmt::format(", {} service {}", owner.scope, owner.unit);
+  return words;
+}
+
+// A wrapper script in a unit hides the manager from us (we are the script's child), and what a manager starts it starts
+// again: two such units with --replace would evict each other for ever. A person has a terminal.
+bool is_part_of_a_service() {
+  const auto cgroup = read_small_file("/proc/self/cgroup", 64 * 1024);
+  return cgroup && !unit_of_cgroup_path(service_cgroup_path(*cgroup)).empty() && ::isatty(STDIN_FILENO) == 0;
 }
 
 }  // namespace
@@ -65,53 +83,79 @@ Task<bool> Daemon::claim_home() {
   });
   if (!tried) co_return false;
   if (taken) {
-    if (supervision_.supervised() || options_.wait) {
+    if (options_.wait || supervision_.supervised() || (options_.replace && is_part_of_a_service())) {
       if (!co_await stand_by()) co_return false;
+    } else if (options_.replace) {
+      if (!co_await take_over_home()) co_return false;
     } else {
-      auto question = ask_instance_lock(options_.paths.state_directory);
-      std::string owner = "another process";
-      if (question && question->record) {
-        const LockRecord& record = *question->record;
-        owner = fmt::format("PID {}{} since {}", record.incarnation.pid,
-                            record.unit.empty() ? "" : " of unit " + record.unit, format_rfc3339(record.since));
-      }
-      end_for_good(
-          {ErrorKind::conflict, fmt::format("profile \"{}\" is run by {}; `talaria gateway stop` ends it, `talaria "
-                                            "gateway run --wait` waits for it",
-                                            options_.paths.profile, owner)},
-          ExitCode::owned);
+      const HomeOwner owner = find_owner(options_.paths.state_directory);
+      end_for_good({ErrorKind::conflict, fmt::format("profile \"{}\" is run by {}; {}", options_.paths.profile,
+                                                     describe(owner), advice(owner, options_.paths.profile))},
+                   ExitCode::owned);
       co_return false;
     }
   }
+  tasks_.spawn("home", keep_home());
   co_return true;
 }
 
+Task<bool> Daemon::take_over_home() {
+  TakeoverRequest request{.profile = options_.paths.profile,
+                          .state_directory = options_.paths.state_directory,
+                          .runtime_directory = options_.paths.runtime_directory,
+                          .control_socket = options_.paths.control_socket(),
+                          .by = fmt::format("talaria gateway run --replace (PID {}, user {})", self_.pid, ::getuid())};
+  auto lock = co_await take_over(std::move(request), end_.event(), [this](std::string step) {
+    log::info("{}", step);
+    life_.enter_starting(std::move(step));
+  });
+  if (!lock) {
+    if (!end_.asked())
+      end_for_good(lock.error(), lock.error().kind == ErrorKind::permission ? ExitCode::permission : ExitCode::owned);
+    co_return false;
+  }
+  lock_.emplace(std::move(*lock));
+  co_return true;
+}
+
+// The owner's end wakes us at once (its pidfd); the look at the lock every now and then is for an owner that lets go of
+// it otherwise, or that we can't see.
 Task<bool> Daemon::stand_by() {
-  std::string told;
+  Event wake(executor_);
+  TaskGroup watching(executor_);
+  watching.spawn("end", [](Event& asked, Event& wake) -> Task<> {
+    co_await asked.wait();
+    wake.set();
+  }(end_.event(), wake));
+  std::optional<Incarnation> watched;
   while (!end_.asked()) {
     auto lock = InstanceLock::acquire(options_.paths.state_directory);
     if (lock) {
       lock_.emplace(std::move(*lock));
-      standby_for_.reset();
+      standby_for_.clear();
       life_.enter_starting("the home is ours now");
-      co_return true;
+      break;
     }
-    if (auto question = ask_instance_lock(options_.paths.state_directory); question && question->record)
-      standby_for_ = question->record;
-    const std::string whom =
-        standby_for_ ? fmt::format("PID {}{}", standby_for_->incarnation.pid,
-                                   standby_for_->unit.empty()
-                                       ? ""
-                                       : fmt::format(", {} service {}", standby_for_->scope, standby_for_->unit))
-                     : std::string("another incarnation");
-    if (whom != told) {
+    const HomeOwner owner = find_owner(options_.paths.state_directory);
+    if (owner.incarnation && owner.incarnation != watched) {
+      if (auto process = ProcessHandle::open(*owner.incarnation)) {
+        watched = owner.incarnation;
+        watching.spawn("owner", [](Task<bool> ended, Event& wake) -> Task<> {
+          co_await std::move(ended);
+          wake.pulse();
+        }(wait_ended(*process, Deadline::never()), wake));
+      }
+    }
+    std::string whom = owner.incarnation ? standby_words(owner) : std::string("another incarnation");
+    if (whom != standby_for_) {
       log::info("standby for {}", whom);
       life_.enter_standby(whom);
-      told = whom;
+      standby_for_ = std::move(whom);
     }
-    co_await end_.event().wait(Deadline::in(standby_time));
+    co_await wake.wait(Deadline::in(standby_time));
   }
-  co_return false;
+  co_await watching.stop();
+  co_return lock_.has_value() && !end_.asked();
 }
 
 Task<bool> Daemon::open_control_socket() {

@@ -26,7 +26,20 @@ ControlActions Daemon::control_actions() {
                       json::serialize(evidence),
                       !supervision_.supervised()});
             return {};
-          }};
+          },
+          .leave = [this](const std::string& target, const std::string& by) { return leave(target, by); }};
+}
+
+Result<> Daemon::leave(const std::string& target, const std::string& by) {
+  auto meant = parse_incarnation(target);
+  if (!meant) return std::unexpected(meant.error());
+  if (*meant != self_) return fail(ErrorKind::invalid, "that is another incarnation");
+  if (supervision_.supervised())
+    return fail(ErrorKind::conflict, fmt::format("this gateway is run by the service {}", supervision_.unit));
+  if (end_.asked()) return {};  // it leaves already, and nobody asked it to hurry
+  json::object evidence{{"asked_by", by}};
+  end_.ask({{VerdictKind::replaced, ExitCode::planned, fmt::format("replaced by {}", by)}, json::serialize(evidence)});
+  return {};
 }
 
 json::object Daemon::status() const {
@@ -67,7 +80,7 @@ json::object Daemon::status() const {
                       {"warnings", json::array{}}};
   if (!supervision_.unit.empty()) status["unit"] = supervision_.unit;
   if (!api_address_.empty()) status["api"] = api_address_;
-  if (standby_for_) status["standby_for"] = fmt::format("PID {}", standby_for_->incarnation.pid);
+  if (!standby_for_.empty()) status["standby_for"] = standby_for_;
   if (last_end_) {
     json::object end;
     for (const char* key : {"verdict", "cause", "evidence", "exit_code", "at"}) end[key] = last_end_->at(key);

@@ -11,6 +11,7 @@ struct GatewayOptions {
   ProfilePaths paths;
   Scope scope = Scope::user;
   bool wait = false;     // home taken: wait for it, as a supervised start does
+  bool replace = false;  // home taken: take it, unless a service manager runs us or the owner
   bool verbose = false;  // log at debug level
 };
 

@@ -210,8 +210,8 @@ Result<InstanceLock> InstanceLock::acquire(const std::string& state_directory) {
     if (!home) {
       if (home.error().kind != ErrorKind::conflict) return std::unexpected(home.error());
       const auto file = open_plain(path, O_RDONLY);
-      return fail(ErrorKind::conflict, fmt::format("{} is locked by {}", path,
-                                                   file ? owner_words(file->get(), path) : "another process"));
+      return fail(ErrorKind::conflict,
+                  fmt::format("{} is locked by {}", path, file ? owner_words(file->get(), path) : "another process"));
     }
     auto fd = open_or_create(state_directory, path);
     if (!fd) return std::unexpected(fd.error());

@@ -1,6 +1,7 @@
 #pragma once
 // One owner per home, by two locks of the kernel's that end with their holder, however that ends:
-//   - flock(2) on the state directory itself. Its inode is the home's identity, so no deleted file makes a second owner.
+//   - flock(2) on the state directory itself. Its inode is the home's identity, so no deleted file makes a second
+//   owner.
 //   - F_OFD_SETLK (fcntl(2)) on <state>/gateway.lock, which can be asked for (F_OFD_GETLK) without being taken.
 // The file is never unlinked; its text informs people, the locks decide.
 

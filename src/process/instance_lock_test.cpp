@@ -404,7 +404,9 @@ TEST(InstanceLock, WhatAnExecutedProgramInheritsIsHeldAllTheTime) {
   // As after execve(2): the same open files under other numbers.
   auto adopted = InstanceLock::adopt(home.path(), UniqueFd(::dup(lock->fd())), UniqueFd(::dup(lock->home_fd())));
   ASSERT_TRUE(adopted) << adopted.error().what;
-  { const auto gone = std::move(*lock); }
+  {
+    const auto gone = std::move(*lock);
+  }
   EXPECT_TRUE(adopted->path_is_ours());
   EXPECT_EQ(InstanceLock::acquire(home.path()).error().kind, ErrorKind::conflict);
   EXPECT_EQ(::fcntl(adopted->fd(), F_GETFD), FD_CLOEXEC);

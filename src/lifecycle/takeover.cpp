@@ -186,12 +186,12 @@ std::string describe(const HomeOwner& owner) {
 }
 
 std::string advice(const HomeOwner& owner, std::string_view profile) {
-  if (!owner.supervised())
-    return fmt::format(
-        "`talaria -p {0} gateway run --replace` takes its place, `talaria -p {0} gateway stop` ends it, `talaria -p "
-        "{0} "
-        "gateway run --wait` waits for it",
-        profile);
+  if (!owner.supervised()) {
+    const std::string command =
+        profile == "default" ? std::string("talaria gateway") : fmt::format("talaria -p {} gateway", profile);
+    return fmt::format("`{0} run --replace` takes its place, `{0} stop` ends it, `{0} run --wait` waits for it",
+                       command);
+  }
   if (owner.scope == "system" || owner.scope == "user") {
     const char* option = owner.scope == "user" ? " --user" : "";
     return fmt::format("`systemctl{0} restart {1}` starts it anew, `systemctl{0} stop {1}` ends it", option,

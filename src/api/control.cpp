@@ -114,6 +114,10 @@ Task<HttpResponse> ControlRouter::answer(HttpRequest request) {
       co_return json_response(json::object{{"ok", true}}, 202);
     }
     if (path == "/control/restart") co_return accepted(actions_.restart(by));
+    if (path == "/control/start") {
+      actions_.start(by);
+      co_return json_response(json::object{{"ok", true}, {"state", view_.state()}});
+    }
     if (path == "/control/leave") co_return accepted(actions_.leave(text_field(body, "target"), by));
   }
   if (gateway_ == nullptr || store_ == nullptr) {

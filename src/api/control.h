@@ -4,7 +4,7 @@
 //
 //   GET  /control/status                      POST /control/announce {"target","by"}
 //   POST /control/stop {"by"}                 POST /control/restart {"by"}
-//   POST /control/leave {"target","by"}
+//   POST /control/leave {"target","by"}       POST /control/start {"by"}
 //   POST /control/send {"channel","conversation","thread","text","wait_ms"}
 //   GET  /control/outbox?state=S              POST /control/outbox/retry|discard {"id"}
 //   GET  /control/sessions                    GET  /control/session?key=K      POST /control/session/reset {"key"}
@@ -24,6 +24,8 @@ struct ControlActions {
   std::function<Result<>(const std::string& target, const std::string& by)> announce;
   std::function<void(const std::string& by)> stop;
   std::function<Result<>(const std::string& by)> restart;
+  // An operator asked for the start: a back-off is not waited out.
+  std::function<void(const std::string& by)> start;
   // Another incarnation takes our place. conflict: a service manager runs us; invalid: meant for another incarnation.
   std::function<Result<>(const std::string& target, const std::string& by)> leave;
 };

@@ -94,6 +94,8 @@ class Channel {
   // at once or waits for the connection, at most 30 s.
   virtual Task<std::expected<Receipt, DeliveryError>> deliver(Reply reply) = 0;
   [[nodiscard]] virtual ChannelHealth health() const = 0;
+  // The network may have come back: end a delay and connect at once, and look whether a connection still lives.
+  virtual void network_is_back() {}
   // Pulsed whenever health().state changes.
   [[nodiscard]] virtual Event& changed() = 0;
 };

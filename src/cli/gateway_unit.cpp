@@ -105,6 +105,8 @@ int start(const Context& context) {
   if (const int wrong = check_config(target->paths, false); wrong != 0) return wrong;
   if (state->active_state == "failed")
     (void)control->reset_failed(target->unit, soon());  // the start says what is wrong
+  // One that waits out a crash loop hears that a person wants it now. Where none answers there is none.
+  (void)control_call(target->paths, "POST", "/control/start", {{"by", asked_by("start")}}, Millis{1'000});
   const auto result = control->run_job(JobKind::start, target->unit, Deadline::in(start_patience));
   if (!result) return report(result.error());
   return judge_start(*control, *target, *result, "start", "started");

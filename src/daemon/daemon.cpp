@@ -25,6 +25,8 @@ Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config co
       supervision_(find_supervision()),
       life_(notifier_),
       end_(executor),
+      start_now_(executor),
+      network_(executor),
       desk_(self_, options_.paths.runtime_directory),
       signals_(executor, supervision_, desk_, end_),
       control_router_(view(), control_actions()),
@@ -38,10 +40,16 @@ Task<GatewayExit> Daemon::run() {
     co_return GatewayExit{static_cast<int>(ExitCode::unplanned), false, false};
   }
   tasks_.spawn("signals", signals_.run());
+  if (auto ok = network_.open(); ok) {
+    tasks_.spawn("network", watch_network());
+  } else {
+    log::warning("{}; delays are waited out when the network comes back", ok.error().what);
+  }
   if (notifier_.watchdog_interval().count() > 0) tasks_.spawn("watchdog", ping_watchdog());
 
   const bool started = co_await claim_home() && co_await open_control_socket() && co_await write_lock_record() &&
-                       co_await open_store() && co_await listen_api() && co_await start_gateway();
+                       co_await open_store() && co_await back_off() && co_await listen_api() &&
+                       co_await start_gateway();
   if (started) {
     tasks_.spawn("retention", retire_old_rows());
     co_await end_.event().wait();
@@ -68,6 +76,15 @@ Task<> Daemon::keep_home() {
       end_.ask({{VerdictKind::unplanned, ExitCode::unplanned, restored.error().what}, "{}"});
       co_return;
     }
+  }
+}
+
+Task<> Daemon::watch_network() {
+  TaskGroup hearing(executor_);
+  hearing.spawn("routes", network_.run());
+  for (;;) {
+    co_await network_.back().wait();
+    if (gateway_) gateway_->network_is_back();
   }
 }
 

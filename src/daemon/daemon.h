@@ -21,6 +21,7 @@
 #include "lifecycle/signals.h"
 #include "net/http_server.h"
 #include "net/listen.h"
+#include "net/network_watch.h"
 #include "process/instance_lock.h"
 #include "runtime/task_group.h"
 #include "service/manager.h"
@@ -44,6 +45,8 @@ class Daemon {
   Task<bool> open_control_socket();
   Task<bool> write_lock_record();
   Task<bool> open_store();
+  Task<bool> back_off();
+  Task<bool> wait_out(Millis delay, int failures);
   Task<bool> listen_api();
   Task<bool> start_gateway();
 
@@ -55,6 +58,9 @@ class Daemon {
   Task<> record_end(const End& end, int exit_code, Deadline deadline);
   Task<> ping_watchdog();
   Task<> keep_home();
+  Task<> watch_network();
+  // Did a person ask for this start, rather than a manager that restarts what has ended?
+  Task<bool> operator_asked();
   Task<> retire_old_rows();
 
   [[nodiscard]] bool ready() const;
@@ -76,6 +82,9 @@ class Daemon {
   const Notifier notifier_;
   Life life_;
   EndRequest end_;
+  Event start_now_;  // an operator's wish: no back-off
+  UnixMillis backoff_until_ = 0;
+  NetworkWatch network_;
   AnnouncementDesk desk_;
   SignalReader signals_;
   std::optional<Error> final_error_;

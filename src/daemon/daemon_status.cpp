@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "daemon/daemon.h"
+#include "runtime/log.h"
 
 namespace talaria {
 namespace json = boost::json;
@@ -27,6 +28,11 @@ ControlActions Daemon::control_actions() {
                       !supervision_.supervised()});
             return {};
           },
+          .start =
+              [this](const std::string& by) {
+                if (life_.state() == LifeState::backing_off) log::info("not waiting any longer: {} asked for it", by);
+                start_now_.set();
+              },
           .leave = [this](const std::string& target, const std::string& by) { return leave(target, by); }};
 }
 
@@ -80,6 +86,7 @@ json::object Daemon::status() const {
                       {"warnings", json::array{}}};
   if (!supervision_.unit.empty()) status["unit"] = supervision_.unit;
   if (!api_address_.empty()) status["api"] = api_address_;
+  if (life_.state() == LifeState::backing_off) status["backoff_until"] = format_rfc3339(backoff_until_);
   if (!standby_for_.empty()) status["standby_for"] = standby_for_;
   if (last_end_) {
     json::object end;

@@ -455,6 +455,10 @@ void Gateway::cut_drain_short() {
   impl_->turn_ended.pulse();
 }
 
+void Gateway::network_is_back() {
+  for (auto& channel : impl_->parts.channels) channel->network_is_back();
+}
+
 bool Gateway::draining() const { return impl_->draining; }
 
 QueueDepths Gateway::depths() const {

@@ -110,6 +110,9 @@ class Gateway final : public Inbox {
   void cut_drain_short();
   [[nodiscard]] bool draining() const;
 
+  // Tells every channel: no delay is waited out any longer.
+  void network_is_back();
+
   [[nodiscard]] QueueDepths depths() const;
   [[nodiscard]] std::vector<ChannelReport> channels() const;
   [[nodiscard]] const GatewayCounters& counters() const;

@@ -12,6 +12,7 @@ std::string_view to_string(LifeState state) {
   switch (state) {
     case LifeState::starting: return "starting";
     case LifeState::standby: return "standby";
+    case LifeState::backing_off: return "backing-off";
     case LifeState::running: return "running";
     case LifeState::draining: return "draining";
   }
@@ -29,6 +30,13 @@ void Life::enter_standby(std::string waiting_for) {
   state_ = LifeState::standby;
   detail_ = std::move(waiting_for);
   notifier_.ready("standby for " + detail_);
+}
+
+void Life::enter_backing_off(std::string why) {
+  state_ = LifeState::backing_off;
+  detail_ = std::move(why);
+  notifier_.extend(start_extension);
+  notifier_.status("backing off: " + detail_);
 }
 
 void Life::enter_running(std::string detail) {

@@ -11,7 +11,7 @@
 
 namespace talaria {
 
-enum class LifeState { starting, standby, running, draining };
+enum class LifeState { starting, standby, backing_off, running, draining };
 [[nodiscard]] std::string_view to_string(LifeState state);
 
 class Life {
@@ -23,6 +23,8 @@ class Life {
   void enter_starting(std::string waiting_for);
   // Another incarnation owns the home; we wait for it and say so. READY, so that no start job hangs.
   void enter_standby(std::string waiting_for);
+  // The runs before this one failed; we wait before we try again. Not READY; to be renewed at least every 10 s.
+  void enter_backing_off(std::string why);
   void enter_running(std::string detail);
   void enter_draining(std::string why);
 

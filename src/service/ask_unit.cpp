@@ -76,6 +76,8 @@ class Question {
       return sent;
     if (auto sent = send_get(unit_path, systemd1::service_interface, "StatusText", &Question::on_status_text); !sent)
       return sent;
+    if (auto sent = send_get(unit_path, systemd1::service_interface, "NRestarts", &Question::on_restarts); !sent)
+      return sent;
     return send_get(systemd1::path, systemd1::manager, "SystemState", &Question::on_system_state);
   }
 
@@ -170,6 +172,7 @@ class Question {
   }
   int on_result(sd_bus_message* reply) { return read_string(reply, answer_.result); }
   int on_status_text(sd_bus_message* reply) { return read_string(reply, answer_.status_text); }
+  int on_restarts(sd_bus_message* reply) { return sd_bus_message_read(reply, "v", "u", &answer_.restarts); }
   int on_main_pid(sd_bus_message* reply) {
     std::uint32_t pid = 0;
     const int r = sd_bus_message_read(reply, "v", "u", &pid);

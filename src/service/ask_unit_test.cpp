@@ -67,6 +67,8 @@ testing::HandleCall manager_with(FakeUnit fake) {
       sd_bus_reply_method_return(call, "v", "s", fake.result);
     else if (name == "MainPID")
       sd_bus_reply_method_return(call, "v", "u", fake.main_pid);
+    else if (name == "NRestarts")
+      sd_bus_reply_method_return(call, "v", "u", 3u);
     else if (name == "StatusText")
       sd_bus_reply_method_return(call, "v", "s", "draining: 2 turns");
     else if (name == "SystemState")
@@ -86,6 +88,7 @@ TEST(AskUnit, ReadsWhatTheManagerSays) {
   EXPECT_EQ(answer->job_type, "stop");
   EXPECT_EQ(answer->result, "success");
   EXPECT_EQ(answer->main_pid, 4711);
+  EXPECT_EQ(answer->restarts, 3u);
   EXPECT_EQ(answer->status_text, "draining: 2 turns");
   EXPECT_FALSE(answer->system_stopping);
   EXPECT_EQ(answer->via, "private socket " + (dir / "private"));

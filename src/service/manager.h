@@ -35,6 +35,7 @@ struct UnitAnswer {
   std::string result;  // success, oom-kill, watchdog, timeout, exit-code, …
   int main_pid = 0;
   std::string status_text;       // the service's own words (STATUS= of sd_notify(3))
+  std::uint32_t restarts = 0;    // NRestarts: automatic ones since the last start that somebody asked for
   std::string job_type;          // "stop", "restart", "start", …; empty: no job
   bool system_stopping = false;  // the manager itself is shutting down (SystemState "stopping")
   std::string via;               // which socket answered, for the record

@@ -6,11 +6,14 @@ TALARIA_BIN names the binary under test; the default is <repository>/build/relea
 
 import itertools
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("gateway", "lab")  # so that a failed assertion in them tells its values, too
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # support.*
 
 from gateway import INSTALLED, Gateway
 from lab import SCOPES, Lab, why_no_lab

@@ -92,6 +92,11 @@ Task<> Connection::write() {
   }
 }
 
+void Connection::probe() {
+  session_.probe(SteadyClock::now());
+  timing_.pulse();
+}
+
 Task<> Connection::keep_time() {
   while (!session_.end()) {
     if (!held_back_) {

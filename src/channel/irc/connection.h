@@ -21,6 +21,8 @@ class Connection {
 
   // Returns why it ended.
   Task<SessionEnd> run();
+  // Is the server still there? Asked now instead of at the next regular time.
+  void probe();
 
  private:
   Task<> read();

@@ -50,6 +50,7 @@ IrcChannel::IrcChannel(const ChannelConfig& config, IrcSecrets secrets, asio::an
       work_(executor),
       sendable_(executor),
       changed_(executor),
+      network_(executor),
       random_(std::random_device{}()),
       epoch_(random_()) {}
 
@@ -91,8 +92,31 @@ Task<> IrcChannel::stay_connected() {
     if (up_since_ && SteadyClock::now() - *up_since_ >= times_.stable) delay = times_.reconnect_first;
     if (up_since_) lasting_delay = times_.lasting_first;
     auto& next = end.lasting ? lasting_delay : delay;
-    co_await sleep_for(jittered(next));
-    next = std::min(next * 2, end.lasting ? times_.lasting_longest : times_.reconnect_longest);
+    if (co_await network_.wait(Deadline::in(jittered(next)))) {
+      delay = times_.reconnect_first;
+    } else {
+      next = std::min(next * 2, end.lasting ? times_.lasting_longest : times_.reconnect_longest);
+    }
+  }
+}
+
+void IrcChannel::network_is_back() {
+  network_.pulse();
+  if (connection_ != nullptr) connection_->probe();
+}
+
+// A name look-up or a SYN into a network that was away may hang on after it is back, so the call is made anew then.
+Task<Result<std::unique_ptr<Stream>>> IrcChannel::dial_server() {
+  const auto& irc = config_.irc;
+  const Deadline deadline = Deadline::in(times_.connect);
+  for (;;) {
+    std::optional<Result<std::unique_ptr<Stream>>> stream;
+    co_await race(
+        [](IrcChannel& channel, DialOptions options, Deadline until, auto& into) -> Task<> {
+          into.emplace(co_await channel.dial_(std::move(options), until));
+        }(*this, {.host = irc.host, .port = irc.port, .tls = irc.tls, .ca_file = irc.ca_file}, deadline, stream),
+        [](Event& network) -> Task<> { co_await network.wait(); }(network_));
+    if (stream) co_return std::move(*stream);
   }
 }
 
@@ -112,9 +136,7 @@ void IrcChannel::note_progress() {
 }
 
 Task<SessionEnd> IrcChannel::connect_once() {
-  const auto& irc = config_.irc;
-  auto stream = co_await dial_(DialOptions{.host = irc.host, .port = irc.port, .tls = irc.tls, .ca_file = irc.ca_file},
-                               Deadline::in(times_.connect));
+  auto stream = co_await dial_server();
   if (!stream) co_return SessionEnd{false, stream.error().what};
 
   Session session(
@@ -130,12 +152,14 @@ Task<SessionEnd> IrcChannel::connect_once() {
     std::string why = "stopping";
     ~Guard() {
       channel.session_ = nullptr;
+      channel.connection_ = nullptr;
       channel.enter(ChannelState::down, why);
       channel.outgoing_.on_connection_lost(why);
     }
   } guard{*this};
   session_ = &session;
   Connection connection(std::move(*stream), session, outgoing_, hold_, work_, executor_, [this] { note_progress(); });
+  connection_ = &connection;
   SessionEnd end = co_await connection.run();
   guard.why = end.what;
   co_return end;

@@ -39,10 +39,12 @@ class IrcChannel final : public Channel {
   Task<std::expected<Receipt, DeliveryError>> deliver(Reply reply) override;
   [[nodiscard]] ChannelHealth health() const override;
   [[nodiscard]] Event& changed() override { return changed_; }
+  void network_is_back() override;
 
  private:
   Task<> stay_connected();
   Task<SessionEnd> connect_once();
+  Task<Result<std::unique_ptr<Stream>>> dial_server();
   Task<bool> wait_until_sendable(std::string target);
   [[nodiscard]] SessionSettings session_settings() const;
   [[nodiscard]] std::vector<std::string> lines_for(const Reply& reply) const;
@@ -63,7 +65,9 @@ class IrcChannel final : public Channel {
   Event work_;                  // the writer has something to write
   Event sendable_;              // deliveries may look again whether they can be sent
   Event changed_;               // the health's state
+  Event network_;               // may be back
   Session* session_ = nullptr;  // of the connection, while there is one
+  Connection* connection_ = nullptr;
   std::mt19937_64 random_;
   std::uint64_t epoch_;  // random: tells the ids of this process from those of any other
   std::uint64_t ids_ = 0;

@@ -58,6 +58,9 @@ class Session {
   // Reading had been held back until `now`: a PONG may be waiting unread, so the clock of every PING starts anew.
   void resumed(Time now);
 
+  // Asks the server for a sign of life at the next tick, which is now.
+  void probe(Time now) { next_ping_ = std::min(next_ping_, now); }
+
   [[nodiscard]] const std::optional<SessionEnd>& end() const { return end_; }
   [[nodiscard]] bool up() const { return up_; }
   // Whether lines to the target may be sent now: we are in, and in the channel if it is one of ours.

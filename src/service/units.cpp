@@ -41,7 +41,7 @@ Restart=on-failure
 RestartForceExitStatus=75 SIGTERM SIGINT SIGHUP SIGPIPE
 SuccessExitStatus=75
 RestartPreventExitStatus=64 77 78
-RestartSec=100ms
+RestartSec=20ms
 )";
 
 // Crash loops are slowed down inside the gateway, which knows an operator's start from its own.
@@ -82,8 +82,8 @@ std::string exec_lines(const UnitSpec& spec) {
     const auto* scope = spec.scope == UnitScope::system ? " --system" : "";
     return fmt::format("{}{} -p %i gateway {}\n", exec_word(prefix, spec.binary), scope, verb);
   };
-  return "ExecStart=" + command("", "run") + "ExecStop=" + command("-", "announce-stop") +
-         "ExecStopPost=" + command("-", "record-exit");
+  return "ExecStart=" + command("", "run") + "ExecReload=" + command("", "reload") +
+         "ExecStop=" + command("-", "announce-stop") + "ExecStopPost=" + command("-", "record-exit");
 }
 
 std::string system_directories() {
@@ -103,14 +103,34 @@ std::string system_directories() {
       default_service_user);
 }
 
-std::string user_directories(int systemd_version) {
-  std::string text =
-      "\nRuntimeDirectory=talaria/%i\n"
-      "RuntimeDirectoryMode=0700\n"
-      "RuntimeDirectoryPreserve=yes\n";
-  // Before 254 the user manager puts it into the configuration's directory (systemd.exec(5)); the gateway makes its own
-  // there.
-  if (systemd_version >= 254) text += "StateDirectory=talaria/%i\nStateDirectoryMode=0700\n";
+constexpr std::string_view user_directories =
+    "\nRuntimeDirectory=talaria/%i\n"
+    "RuntimeDirectoryMode=0700\n"
+    "RuntimeDirectoryPreserve=yes\n";
+
+// What systemd knows since a version later than the oldest: an older one would warn and pass over it (systemd's NEWS).
+// Not here on purpose:
+// - RestartSteps=, RestartMaxDelaySec= (254): the delay grows with NRestarts=, which only an operator resets, so a
+//   gateway that ran for a year would come back from its tenth crash as slowly as from a crash loop.
+// - Type=notify-reload (253): it can't say that a configuration was refused; ExecReload='s exit code can.
+struct Addition {
+  int since;
+  bool system;
+  bool user;
+  std::string_view lines;
+};
+constexpr Addition additions[] = {
+    // Before 254 the user manager puts it below XDG_CONFIG_HOME (systemd.exec(5)); the gateway makes its own directory.
+    {254, false, true, "StateDirectory=talaria/%i\nStateDirectoryMode=0700\n"},
+    // What every version before does: the sockets outlive a crash and a restart, and are closed by a stop.
+    {254, true, true, "FileDescriptorStorePreserve=restart\n"},
+};
+
+std::string additions_for(const UnitSpec& spec) {
+  std::string text;
+  for (const auto& addition : additions)
+    if (spec.systemd_version >= addition.since && (spec.scope == UnitScope::system ? addition.system : addition.user))
+      text += addition.lines;
   return text;
 }
 
@@ -162,13 +182,14 @@ Result<std::string> render_unit(const UnitSpec& spec) {
       "KillMode=mixed\n"
       "TimeoutStartSec=90s\n"
       "TimeoutStopSec={}s\n"
-      "WatchdogSec=30s\n"
+      "WatchdogSec=60s\n"
       "OOMPolicy=continue\n"
       "FileDescriptorStoreMax=16\n"
       "LimitNOFILE=16384\n"
       "UMask=0077\n",
       unit_stop_seconds);
-  text += system ? system_directories() : user_directories(spec.systemd_version);
+  text += system ? system_directories() : std::string(user_directories);
+  text += additions_for(spec);
   if (system) text += system_sandbox;
   text += fmt::format("\n[Install]\nWantedBy={}\n", system ? "multi-user.target" : "default.target");
   return text;

@@ -59,10 +59,10 @@ TEST_P(RenderUnit, TellsTheManagerTheLifeCycleContract) {
       {"Service.RestartForceExitStatus", "75 SIGTERM SIGINT SIGHUP SIGPIPE"},
       {"Service.SuccessExitStatus", "75"},
       {"Service.RestartPreventExitStatus", "64 77 78"},
-      {"Service.RestartSec", "100ms"},
+      {"Service.RestartSec", "20ms"},
       {"Service.KillMode", "mixed"},
       {"Service.TimeoutStopSec", "60s"},
-      {"Service.WatchdogSec", "30s"},
+      {"Service.WatchdogSec", "60s"},
       {"Service.OOMPolicy", "continue"},
       {"Service.UMask", "0077"},
   };
@@ -84,6 +84,7 @@ TEST_P(RenderUnit, IsOurs) { EXPECT_TRUE(is_our_file(render(GetParam()))); }
 TEST(RenderUnitCommands, NameTheScopeAndTheInstance) {
   auto system = parse(render(UnitScope::system));
   EXPECT_EQ(system["Service.ExecStart"], Values{"/usr/local/bin/talaria --system -p %i gateway run"});
+  EXPECT_EQ(system["Service.ExecReload"], Values{"/usr/local/bin/talaria --system -p %i gateway reload"});
   EXPECT_EQ(system["Service.ExecStop"], Values{"-/usr/local/bin/talaria --system -p %i gateway announce-stop"});
   EXPECT_EQ(system["Service.ExecStopPost"], Values{"-/usr/local/bin/talaria --system -p %i gateway record-exit"});
   auto user = parse(render(UnitScope::user));
@@ -96,6 +97,14 @@ TEST(RenderUnitDirectories, AgreeWithThePathsOfAShell) {
   EXPECT_EQ(parse(render(UnitScope::user, "/x/t", 254))["Service.StateDirectory"], Values{"talaria/%i"});
   EXPECT_EQ(parse(render(UnitScope::system))["Service.StateDirectory"], Values{"talaria/%i"});
   EXPECT_EQ(parse(render(UnitScope::system))["Service.RuntimeDirectoryPreserve"], Values{"yes"});
+}
+
+TEST(RenderUnitVersions, NothingThatTheManagerDoesNotKnowYet) {
+  for (const auto scope : {UnitScope::system, UnitScope::user}) {
+    EXPECT_EQ(parse(render(scope, "/x/t", 253)).count("Service.FileDescriptorStorePreserve"), 0u);
+    EXPECT_EQ(parse(render(scope, "/x/t", 254))["Service.FileDescriptorStorePreserve"], Values{"restart"});
+    EXPECT_EQ(parse(render(scope, "/x/t", 257))["Service.FileDescriptorStorePreserve"], Values{"restart"});
+  }
 }
 
 TEST(RenderUnitLimits, TheUserScopeNeedsNoPrivileges) {

@@ -80,6 +80,16 @@ def test_restart_leaves_a_healthy_gateway_alone_for_a_wrong_configuration(gatewa
     assert gateway.serves()
 
 
+def test_a_reload_that_is_refused_leaves_the_gateway_alone(gateway):
+    gateway.start()
+    pid = gateway.pid()
+    configure_as_installed(gateway, WRONG)
+    assert gateway.systemctl("reload", gateway.unit).code != 0
+    assert gateway.pid() == pid
+    assert gateway.serves()
+    gateway.assert_never_failed()
+
+
 def test_no_unit_names_the_command_that_makes_one(fresh_lab):
     ran = fresh_lab.run([INSTALLED, "-p", "nobody", "gateway", "start", "--system"])
     assert ran.code == 1
@@ -196,10 +206,10 @@ def test_install_wants_a_configuration(gateway):
 def test_an_outdated_unit_is_updated(gateway):
     template = gateway.lab.path(template_of(gateway))
     current = template.read_text(encoding="utf-8")
-    template.write_text(current.replace("RestartSec=100ms", "RestartSec=9s"), encoding="utf-8")
+    template.write_text(current.replace("RestartSec=20ms", "RestartSec=9s"), encoding="utf-8")
     assert "updated" in gateway.cli("gateway", "install", "--no-start", "--no-enable").check().out
     assert template.read_text(encoding="utf-8") == current
-    assert gateway.show("RestartUSec") == "100ms"
+    assert gateway.show("RestartUSec") == "20ms"
 
 
 def test_run_as_another_user(gateway):

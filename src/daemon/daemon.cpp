@@ -14,7 +14,7 @@ Incarnation who_am_i() {
 }  // namespace
 
 Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config config, Wiring wiring,
-               StopGuard& stop_guard)
+               StopGuard& stop_guard, std::vector<InheritedFd> inherited)
     : executor_(executor),
       options_(std::move(options)),
       config_(std::move(config)),
@@ -23,6 +23,7 @@ Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config co
       started_at_(clock_.now()),
       self_(who_am_i()),
       supervision_(find_supervision()),
+      listeners_(notifier_, std::move(inherited)),
       life_(notifier_),
       end_(executor),
       start_now_(executor),

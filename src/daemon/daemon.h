@@ -13,6 +13,7 @@
 #include "api/control.h"
 #include "config/loading.h"
 #include "daemon/gateway_main.h"
+#include "daemon/listeners.h"
 #include "daemon/stop_guard.h"
 #include "daemon/wiring.h"
 #include "gateway/gateway.h"
@@ -33,7 +34,9 @@ namespace talaria {
 class Daemon {
  public:
   // `stop_guard` outlives the event loop: what is destroyed after us may get stuck too.
-  Daemon(asio::any_io_executor executor, GatewayOptions options, Config config, Wiring wiring, StopGuard& stop_guard);
+  // `inherited`: descriptors that earlier processes of this unit left with the manager.
+  Daemon(asio::any_io_executor executor, GatewayOptions options, Config config, Wiring wiring, StopGuard& stop_guard,
+         std::vector<InheritedFd> inherited);
 
   Task<GatewayExit> run();
 
@@ -55,6 +58,7 @@ class Daemon {
   void end_for_good(const Error& error, ExitCode code);
 
   Task<GatewayExit> stop();
+  Task<> settle_listeners(const End& end);
   Task<> record_end(const End& end, int exit_code, Deadline deadline);
   Task<> ping_watchdog();
   Task<> keep_home();
@@ -80,6 +84,7 @@ class Daemon {
 
   const Supervision supervision_;
   const Notifier notifier_;
+  Listeners listeners_;
   Life life_;
   EndRequest end_;
   Event start_now_;  // an operator's wish: no back-off
@@ -95,6 +100,7 @@ class Daemon {
   std::int64_t run_id_ = 0;
   std::optional<boost::json::object> last_end_;
   std::string api_address_;
+  UniqueFd api_listener_;  // listens, and nobody accepts yet
 
   std::optional<Gateway> gateway_;
   ControlRouter control_router_;

@@ -121,6 +121,7 @@ Task<bool> Daemon::take_over_home() {
 // The owner's end wakes us at once (its pidfd); the look at the lock every now and then is for an owner that lets go of
 // it otherwise, or that we can't see.
 Task<bool> Daemon::stand_by() {
+  listeners_.drop_inherited();  // the address is the owner's
   Event wake(executor_);
   TaskGroup watching(executor_);
   watching.spawn("end", [](Event& asked, Event& wake) -> Task<> {
@@ -239,7 +240,10 @@ Task<bool> Daemon::open_store() {
 }
 
 Task<bool> Daemon::listen_api() {
-  if (config_.api.listen.empty()) co_return true;
+  if (config_.api.listen.empty()) {
+    listeners_.drop_inherited();
+    co_return true;
+  }
   auto endpoint = parse_endpoint(config_.api.listen);
   if (!endpoint) {
     end_for_good(endpoint.error(), ExitCode::config);
@@ -254,10 +258,12 @@ Task<bool> Daemon::listen_api() {
       [](std::string_view what) { log::error("API: internal error: {}", what); });
   co_return co_await wait_for(fmt::format("the API's address {}", config_.api.listen),
                               [this, &endpoint]() -> Task<Result<>> {
-                                auto listener = listen_on(*endpoint);
+                                auto listener = listeners_.open("api", *endpoint, true);
                                 if (!listener) co_return std::unexpected(listener.error());
+                                listeners_.drop_inherited();
                                 api_address_ = to_string(listener->endpoint);
-                                co_return api_server_->serve(std::move(listener->fd));
+                                api_listener_ = std::move(listener->fd);
+                                co_return Result<>{};
                               });
 }
 
@@ -275,6 +281,13 @@ Task<bool> Daemon::start_gateway() {
   api_router_.attach(&*gateway_);
   control_router_.attach(&*gateway_, &*store_);
   (void)co_await store_->write([id = run_id_, now = clock_.now()](Database& db) { return run_ready(db, id, now); });
+  // Not before there is somebody to answer: those who wait in the backlog came to be served, not to be told 503.
+  if (api_server_ && api_listener_) {
+    if (auto serves = api_server_->serve(std::move(api_listener_)); !serves) {
+      end_for_good(serves.error(), ExitCode::unplanned);
+      co_return false;
+    }
+  }
   if (end_.asked()) co_return false;
   life_.enter_running(api_address_.empty() ? std::string("running") : fmt::format("running, API on {}", api_address_));
   log::info("ready: profile {}, PID {}{}{}", options_.paths.profile, self_.pid,

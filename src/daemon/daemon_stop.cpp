@@ -26,7 +26,9 @@ Task<GatewayExit> Daemon::stop() {
   stop_guard_.arm(Deadline::in(config_.gateway.drain_timeout + stop_margin), code);
   life_.enter_draining(end.verdict.cause);
 
+  // First: whoever comes while we ask the manager waits in the backlog instead of being told that we drain.
   if (api_server_) api_server_->stop_accepting();
+  co_await settle_listeners(end);
   bool clean = true;
   if (gateway_) {
     TaskGroup impatience(executor_);
@@ -55,6 +57,22 @@ Task<GatewayExit> Daemon::stop() {
   if (lock_) ::unlink(options_.paths.control_socket().c_str());
   if (!final_error_) log::info("ended with exit code {}", code);
   co_return GatewayExit{.code = code, .execute_again = end.execute_again, .left_tasks = !clean};
+}
+
+// Whoever connects from now on waits for a successor, or is refused at once where none will come.
+Task<> Daemon::settle_listeners(const End& end) {
+  bool successor = end.verdict.kind == VerdictKind::unplanned || end.verdict.kind == VerdictKind::restart;
+  if (end.verdict.kind == VerdictKind::planned && supervision_.supervised()) {
+    // An announcement comes from ExecStop=, which a restart runs too: only the manager knows which one it is.
+    const auto answer =
+        co_await ask_unit(supervision_.manager, supervision_.unit, Deadline::in(std::chrono::milliseconds(250)));
+    successor = !answer || answer->job_type.ends_with("restart");
+  }
+  if (successor && notifier_.active()) {
+    listeners_.leave_to_manager();
+  } else {
+    listeners_.close_for_good();
+  }
 }
 
 Task<> Daemon::record_end(const End& end, int exit_code, Deadline deadline) {

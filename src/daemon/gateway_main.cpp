@@ -37,6 +37,7 @@ void keep_secrets() { ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 }  // namespace
 
 GatewayExit gateway_main(GatewayOptions options) {
+  auto inherited = take_inherited_fds();  // before anything opens a descriptor
   block_signals();
   ::mallopt(M_ARENA_MAX, 2);  // few threads, little memory
   ::umask(0077);
@@ -52,7 +53,7 @@ GatewayExit gateway_main(GatewayOptions options) {
   StopGuard stop_guard;  // to the very end: a name look-up that hangs is joined by the loop's destructor
   auto loop = std::make_unique<asio::io_context>(1);
   auto daemon = std::make_unique<Daemon>(loop->get_executor(), std::move(options), std::move(loaded.config),
-                                         std::move(wiring), stop_guard);
+                                         std::move(wiring), stop_guard, std::move(inherited));
   asio::co_spawn(*loop, daemon->run(), [&](std::exception_ptr bug, GatewayExit ended) {
     exit = ended;
     if (bug) {

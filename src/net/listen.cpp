@@ -142,6 +142,50 @@ std::unexpected<Error> bad_endpoint(std::string_view text, std::string_view why)
   return fail(ErrorKind::invalid, fmt::format("\"{}\" is not an address to listen on: {}; {}", text, why, example));
 }
 
+Result<Address> address_of(const Endpoint& endpoint) {
+  if (const auto* un = std::get_if<UnixEndpoint>(&endpoint)) return unix_address(un->path);
+  const auto& tcp = std::get<TcpEndpoint>(endpoint);
+  const auto address = numeric_address(tcp.host == "localhost" ? "127.0.0.1" : tcp.host, tcp.port);
+  if (!address) return fail(ErrorKind::invalid, fmt::format("\"{}\" is not a numeric address", tcp.host));
+  return *address;
+}
+
+// sin_port and sin6_port stand at the same place (RFC 3493, 3.3).
+in_port_t& port_of(Address& address) { return reinterpret_cast<sockaddr_in*>(&address.storage)->sin_port; }
+
+bool is_listening_stream(int fd) {
+  int type = 0;
+  int listening = 0;
+  socklen_t size = sizeof type;
+  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM) return false;
+  size = sizeof listening;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening != 0;
+}
+
+bool same_address(const Address& there, const Address& wanted) {
+  if (there.storage.ss_family != wanted.storage.ss_family) return false;
+  switch (wanted.storage.ss_family) {
+    case AF_INET:
+      return reinterpret_cast<const sockaddr_in*>(&there.storage)->sin_addr.s_addr ==
+             reinterpret_cast<const sockaddr_in*>(&wanted.storage)->sin_addr.s_addr;
+    case AF_INET6:
+      return IN6_ARE_ADDR_EQUAL(&reinterpret_cast<const sockaddr_in6*>(&there.storage)->sin6_addr,
+                                &reinterpret_cast<const sockaddr_in6*>(&wanted.storage)->sin6_addr);
+    default: break;
+  }
+  // There is no terminating zero when the path fills the address.
+  const auto* path = reinterpret_cast<const sockaddr_un*>(&there.storage)->sun_path;
+  const std::string_view bound(path, ::strnlen(path, sizeof(sockaddr_un::sun_path)));
+  return bound == reinterpret_cast<const sockaddr_un*>(&wanted.storage)->sun_path;
+}
+
+// A name that was removed leads nobody to a UNIX socket, however alive it is.
+bool has_its_name(const Endpoint& endpoint) {
+  const auto* un = std::get_if<UnixEndpoint>(&endpoint);
+  struct stat info{};
+  return un == nullptr || (::lstat(un->path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode));
+}
+
 }  // namespace
 
 Result<Endpoint> parse_endpoint(std::string_view text) {
@@ -195,6 +239,32 @@ bool is_loopback(const Endpoint& endpoint) {
 Result<Listener> listen_on(const Endpoint& endpoint) {
   if (const auto* tcp = std::get_if<TcpEndpoint>(&endpoint)) return listen_tcp(*tcp);
   return listen_unix(std::get<UnixEndpoint>(endpoint));
+}
+
+Result<Listener> adopt_listener(UniqueFd& fd, const Endpoint& endpoint) {
+  const std::string name = to_string(endpoint);
+  const auto other = [&](std::string_view why) {
+    return fail(ErrorKind::conflict, fmt::format("the inherited descriptor is not {}: {}", name, why));
+  };
+  auto wanted = address_of(endpoint);
+  if (!wanted) return std::unexpected(wanted.error());
+  if (!is_listening_stream(fd.get())) return other("it is no listening socket");
+  Address there;
+  there.size = sizeof there.storage;
+  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&there.storage), &there.size) != 0 ||
+      !same_address(there, *wanted))
+    return other("it listens at another address");
+  const bool tcp = std::holds_alternative<TcpEndpoint>(endpoint);
+  if (tcp && port_of(*wanted) != 0 && port_of(there) != port_of(*wanted)) return other("it listens at another port");
+  if (!has_its_name(endpoint)) return other("its path was removed");
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0 || ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0)
+    return fail_errno(errno, fmt::format("adopt {}", name));
+  // Again, for the backlog: whoever opened it may have asked for a shorter one.
+  if (::listen(fd.get(), SOMAXCONN) != 0) return fail_errno(errno, fmt::format("listen on {}", name));
+  Endpoint real = endpoint;
+  if (tcp) std::get<TcpEndpoint>(real).port = ntohs(port_of(there));
+  return Listener{std::move(fd), std::move(real)};
 }
 
 }  // namespace talaria

@@ -32,4 +32,9 @@ struct Listener {
 // `conflict`. EADDRINUSE → conflict, with the PID and command that hold a TCP port where /proc tells.
 [[nodiscard]] Result<Listener> listen_on(const Endpoint& endpoint);
 
+// Goes on with a listening socket that somebody opened before us (a service manager's fd store, the program that we
+// replaced), when it is just what listen_on(endpoint) would make; port 0 fits any port. `conflict`: it is something
+// else, the message says what. Takes `fd` on success only.
+[[nodiscard]] Result<Listener> adopt_listener(UniqueFd& fd, const Endpoint& endpoint);
+
 }  // namespace talaria

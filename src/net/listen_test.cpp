@@ -104,5 +104,57 @@ TEST(ListenUnix, LeavesOtherFilesAlone) {
   EXPECT_FALSE(listen_on(UnixEndpoint{directory.path + "/missing/s"}));
 }
 
+// What a manager's fd store does: a second descriptor of the same socket.
+UniqueFd copy_of(const Listener& listener) { return UniqueFd(fcntl(listener.fd.get(), F_DUPFD_CLOEXEC, 3)); }
+
+TEST(AdoptListener, GoesOnWithTheSameSocket) {
+  for (const Endpoint& wanted : {Endpoint{TcpEndpoint{"127.0.0.1", 0}}, Endpoint{TcpEndpoint{"localhost", 0}}}) {
+    auto first = listen_on(wanted);
+    ASSERT_TRUE(first);
+    for (const Endpoint& again : {first->endpoint, wanted}) {  // the very port, and "any"
+      auto kept = copy_of(*first);
+      const auto adopted = adopt_listener(kept, again);
+      ASSERT_TRUE(adopted) << adopted.error().what;
+      EXPECT_FALSE(kept);
+      EXPECT_EQ(to_string(adopted->endpoint), to_string(first->endpoint));
+    }
+  }
+}
+
+TEST(AdoptListener, RefusesAnotherAddressAndKeepsItsHandsOff) {
+  auto first = listen_on(TcpEndpoint{"127.0.0.1", 0});
+  ASSERT_TRUE(first);
+  const std::uint16_t port = std::get<TcpEndpoint>(first->endpoint).port;
+  for (const Endpoint& other :
+       {Endpoint{TcpEndpoint{"127.0.0.2", port}}, Endpoint{TcpEndpoint{"::1", port}},
+        Endpoint{TcpEndpoint{"127.0.0.1", static_cast<std::uint16_t>(port ^ 1)}}, Endpoint{UnixEndpoint{"/tmp/x"}}}) {
+    auto kept = copy_of(*first);
+    const auto adopted = adopt_listener(kept, other);
+    ASSERT_FALSE(adopted) << to_string(other);
+    EXPECT_EQ(adopted.error().kind, ErrorKind::conflict);
+    EXPECT_TRUE(kept);
+  }
+}
+
+TEST(AdoptListener, RefusesWhatDoesNotListen) {
+  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_FALSE(adopt_listener(socket, TcpEndpoint{"0.0.0.0", 0}));
+  UniqueFd file(open("/dev/null", O_RDWR | O_CLOEXEC));
+  EXPECT_FALSE(adopt_listener(file, TcpEndpoint{"127.0.0.1", 1}));
+}
+
+TEST(AdoptListener, OfAPathThatIsGoneServesNobody) {
+  const Temporary directory;
+  const UnixEndpoint endpoint{directory.path + "/s"};
+  auto first = listen_on(endpoint);
+  ASSERT_TRUE(first);
+  auto kept = copy_of(*first);
+  EXPECT_TRUE(adopt_listener(kept, endpoint));
+  kept = copy_of(*first);
+  EXPECT_FALSE(adopt_listener(kept, UnixEndpoint{directory.path + "/t"}));
+  unlink(endpoint.path.c_str());
+  EXPECT_FALSE(adopt_listener(kept, endpoint));
+}
+
 }  // namespace
 }  // namespace talaria

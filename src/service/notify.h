@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <string>
 
+#include <utility>
+#include <vector>
+
 #include "base/result.h"
 #include "base/time.h"
 
@@ -19,11 +22,20 @@ class Notifier {
   void stopping(std::string_view status) const;  // STOPPING=1
   void extend(Millis by) const;                  // EXTEND_TIMEOUT_USEC=
   void watchdog() const;                         // WATCHDOG=1
+  // FDSTORE=1, FDNAME=: the manager keeps a copy of the descriptor over a crash and a restart and gives it to the next
+  // process (service/fd_store.h). FDPOLL=0: also when its peer hangs up. A full or unwilling store drops it silently.
+  void store(std::string_view name, int fd) const;
+  void remove_stored(std::string_view name) const;  // FDSTOREREMOVE=1
   // WATCHDOG_USEC when it is meant for our PID; zero: none.
   [[nodiscard]] Millis watchdog_interval() const { return watchdog_; }
+  // The variables that construction took away, for a program that takes this process over (execve(2)).
+  [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& taken() const { return taken_; }
 
  private:
-  void send(std::string_view state) const;
+  void send(std::string_view state, int fd = -1) const;
+  std::string take(const char* name);
+  Millis take_watchdog();
+  std::vector<std::pair<std::string, std::string>> taken_;
   std::string socket_;
   Millis watchdog_{0};
 };

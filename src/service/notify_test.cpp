@@ -1,5 +1,6 @@
 #include "service/notify.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -32,6 +33,23 @@ class NotifySocket {
     const auto n = ::recv(fd_.get(), buffer, sizeof buffer, 0);
     return n < 0 ? "(nothing)" : std::string(buffer, static_cast<std::size_t>(n));
   }
+  // The next datagram and the descriptor that came with it, as a manager takes them.
+  std::pair<std::string, UniqueFd> receive_with_fd() {
+    char buffer[4096];
+    iovec text{buffer, sizeof buffer};
+    alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];
+    msghdr message{};
+    message.msg_iov = &text;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    const auto n = ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC);
+    if (n < 0) return {"(nothing)", UniqueFd()};
+    int passed = -1;
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    if (header != nullptr && header->cmsg_type == SCM_RIGHTS) std::memcpy(&passed, CMSG_DATA(header), sizeof passed);
+    return {std::string(buffer, static_cast<std::size_t>(n)), UniqueFd(passed)};
+  }
 
  private:
   UniqueFd fd_;
@@ -61,6 +79,36 @@ TEST_F(NotifyTest, SaysEachThingInOneDatagram) {
   notifier.stopping("draining");
   EXPECT_EQ(manager.receive(), "STOPPING=1\nSTATUS=draining");
   EXPECT_EQ(manager.receive(), "(nothing)");
+}
+
+TEST_F(NotifyTest, StoresADescriptorUnderItsName) {
+  NotifySocket manager(dir_ / "notify");
+  ::setenv("NOTIFY_SOCKET", (dir_ / "notify").c_str(), 1);
+  const Notifier notifier;
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd read_end(ends[0]);
+  UniqueFd write_end(ends[1]);
+  notifier.store("api\nREADY=1", write_end.get());  // a name can't become another assignment
+  auto [said, stored] = manager.receive_with_fd();
+  EXPECT_EQ(said, "FDSTORE=1\nFDNAME=api READY=1\nFDPOLL=0");
+  ASSERT_TRUE(stored);
+  write_end.reset();
+  EXPECT_EQ(::write(stored.get(), "x", 1), 1);
+  char byte = 0;
+  EXPECT_EQ(::read(read_end.get(), &byte, 1), 1);  // it is the very pipe
+
+  notifier.remove_stored("api");
+  EXPECT_EQ(manager.receive(), "FDSTOREREMOVE=1\nFDNAME=api");
+}
+
+TEST_F(NotifyTest, RemembersWhatItTookForAProgramThatTakesOver) {
+  ::setenv("NOTIFY_SOCKET", "/run/systemd/notify", 1);
+  ::setenv("WATCHDOG_USEC", "30000000", 1);
+  const Notifier notifier;
+  const std::vector<std::pair<std::string, std::string>> taken{{"NOTIFY_SOCKET", "/run/systemd/notify"},
+                                                               {"WATCHDOG_USEC", "30000000"}};
+  EXPECT_EQ(notifier.taken(), taken);
 }
 
 TEST_F(NotifyTest, KnowsAbstractSockets) {

@@ -110,8 +110,8 @@ Task<HttpResponse> ControlRouter::answer(HttpRequest request) {
     const std::string by = body.contains("by") ? text_field(body, "by") : fmt::format("PID {}", request.peer_pid);
     if (path == "/control/announce") co_return done(actions_.announce(text_field(body, "target"), by));
     if (path == "/control/stop") {
-      actions_.stop(by);
-      co_return json_response(json::object{{"ok", true}}, 202);
+      const Incarnation who = actions_.stop(by);
+      co_return json_response(json::object{{"ok", true}, {"incarnation", to_string(who)}}, 202);
     }
     if (path == "/control/restart") co_return accepted(actions_.restart(by));
     if (path == "/control/start") {

@@ -22,7 +22,7 @@ namespace talaria {
 // What the daemon does when asked; each is called on the event loop and returns at once.
 struct ControlActions {
   std::function<Result<>(const std::string& target, const std::string& by)> announce;
-  std::function<void(const std::string& by)> stop;
+  std::function<Incarnation(const std::string& by)> stop;  // who will end
   std::function<Result<>(const std::string& by)> restart;
   // An operator asked for the start: a back-off is not waited out.
   std::function<void(const std::string& by)> start;

@@ -137,19 +137,12 @@ int stop_unit(UnitControl& control, const Target& target, const UnitState& state
   return 0;
 }
 
-// True when the lock's owner has let go of it.
-bool wait_released(const Target& target, Millis limit) {
-  const auto deadline = Deadline::in(limit);
-  if (target.lock.record) {
-    const auto owner = ProcessHandle::open(target.lock.record->incarnation);
-    if (owner) return owner->wait_ended(static_cast<int>(limit.count()));
-  }
-  while (!deadline.expired()) {
-    const auto lock = ask_instance_lock(target.paths.state_directory);
-    if (lock && !lock->held) return true;
-    std::this_thread::sleep_for(Millis{20});
-  }
-  return false;
+// Who answered is who ends, whatever the lock file says: it may still name the owner before.
+Result<Incarnation> who_stops(const json::value& answer) {
+  const auto* object = answer.if_object();
+  const auto* who = object == nullptr ? nullptr : object->if_contains("incarnation");
+  if (who == nullptr || !who->is_string()) return fail(ErrorKind::invalid, "the gateway's answer names no incarnation");
+  return parse_incarnation(who->get_string());
 }
 
 int stop_by_hand(const Target& target) {
@@ -157,11 +150,18 @@ int stop_by_hand(const Target& target) {
   if (!asked)
     return report({asked.error().kind, fmt::format("{} owns profile \"{}\" but can't be asked to stop: {}",
                                                    target.owner(), target.paths.profile, asked.error().what)});
-  if (!wait_released(target, stop_patience)) {
-    fmt::print(stderr, "talaria: {} is still stopping\n", target.owner());
+  const auto who = who_stops(*asked);
+  if (!who) return report(who.error());
+  const auto process = ProcessHandle::open(*who);  // none: it has ended already
+  if (process && !process->wait_ended(static_cast<int>(stop_patience.count()))) {
+    fmt::print(stderr, "talaria: PID {} is still stopping\n", who->pid);
     return still_at_it;
   }
-  fmt::print("stopped {}\n", target.owner());
+  fmt::print("stopped PID {}\n", who->pid);
+  const auto lock = ask_instance_lock(target.paths.state_directory);
+  if (lock && lock->held && (!lock->record || lock->record->incarnation != *who))
+    fmt::print("another gateway stood by and runs profile \"{}\" now; stop it too if you want none\n",
+               target.paths.profile);
   return 0;
 }
 

@@ -20,6 +20,7 @@ ControlActions Daemon::control_actions() {
                 json::object evidence{{"asked_by", by}};
                 end_.ask({{VerdictKind::planned, ExitCode::planned, fmt::format("asked to stop by {}", by)},
                           json::serialize(evidence)});
+                return self_;
               },
           .restart = [this](const std::string& by) -> Result<> {
             json::object evidence{{"asked_by", by}};

@@ -1,5 +1,6 @@
 #include "daemon/daemon.h"
 
+#include "process/reaper.h"
 #include "runtime/log.h"
 #include "store/journal.h"
 
@@ -40,6 +41,7 @@ Task<GatewayExit> Daemon::run() {
     log::error("{}", ok.error().what);
     co_return GatewayExit{static_cast<int>(ExitCode::unplanned), false, false};
   }
+  if (auto ok = adopt_orphans(); !ok) log::warning("{}", ok.error().what);
   tasks_.spawn("signals", signals_.run());
   if (auto ok = network_.open(); ok) {
     tasks_.spawn("network", watch_network());

@@ -5,6 +5,8 @@
 
 #include <csignal>
 
+#include "process/reaper.h"
+
 namespace talaria {
 namespace {
 
@@ -16,7 +18,7 @@ constexpr Millis sigcont_time{100};
 sigset_t handled() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCONT}) sigaddset(&set, number);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCONT, SIGCHLD}) sigaddset(&set, number);
   return set;
 }
 
@@ -26,6 +28,7 @@ void block_signals() {
   const sigset_t set = handled();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGCHLD, SIG_DFL);  // a parent that ignored it would have us lose our children's exit codes
 }
 
 Result<> AnnouncementDesk::announce(const std::string& target, const std::string& by) {
@@ -59,6 +62,7 @@ SignalReader::SignalReader(asio::any_io_executor executor, Supervision supervisi
       end_(end),
       fd_(executor),
       continued_(executor),
+      child_ended_(executor),
       judging_(executor) {}
 
 Result<> SignalReader::open() {
@@ -71,6 +75,7 @@ Result<> SignalReader::open() {
 
 Task<> SignalReader::run() {
   signalfd_siginfo info{};
+  reap_unclaimed();  // what the program before us left (execve(2) keeps children), or died before we looked
   for (;;) {
     auto [ec] = co_await fd_.async_wait(asio::posix::stream_descriptor::wait_read, use_task);
     if (ec) co_return;
@@ -80,6 +85,9 @@ Task<> SignalReader::run() {
       if (received.number == SIGCONT) {
         continued_by_ = received.pid;
         continued_.pulse();
+      } else if (received.number == SIGCHLD) {
+        reap_unclaimed();
+        child_ended_.pulse();
       } else if (received.number != SIGHUP) {  // reload is not offered yet; a hangup must not end a service
         judging_.spawn("verdict", judge(received));
       }

@@ -14,8 +14,8 @@
 
 namespace talaria {
 
-// Blocks SIGTERM, SIGINT, SIGHUP, SIGQUIT and SIGCONT in this thread and those it starts; ignores SIGPIPE. Call before
-// any thread.
+// Blocks SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCONT and SIGCHLD in this thread and those it starts; ignores SIGPIPE.
+// Call before any thread.
 void block_signals();
 
 // Where announcements arrive: the control socket hands them in, the marker file is looked at when a signal comes.
@@ -34,13 +34,15 @@ class AnnouncementDesk {
   std::optional<Announcement> pending_;
 };
 
-// Reads signals until cancelled; SIGTERM, SIGINT and SIGQUIT become an End with its verdict. `log` hears what was
-// found.
+// Reads signals until cancelled; SIGTERM, SIGINT and SIGQUIT become an End with its verdict. SIGCHLD reaps the children
+// that nobody waits for.
 class SignalReader {
  public:
   SignalReader(asio::any_io_executor executor, Supervision supervision, AnnouncementDesk& desk, EndRequest& end);
   [[nodiscard]] Result<> open();
   Task<> run();
+  // Pulsed after SIGCHLD, when the dead are reaped.
+  [[nodiscard]] Event& child_ended() { return child_ended_; }
 
  private:
   struct Received;
@@ -54,6 +56,7 @@ class SignalReader {
   asio::posix::stream_descriptor fd_;
   int continued_by_ = 0;  // sender of the last SIGCONT
   Event continued_;
+  Event child_ended_;
   TaskGroup judging_;
 };
 

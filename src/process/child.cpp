@@ -10,8 +10,8 @@
 //    for a cancelled task knows that its processes are gone. Only when the event loop itself has died is there nobody
 //    left to wait; then the destructor kills and reaps.
 //
-// A process that leaves the group (setsid) is out of our reach; the service manager ends it with our cgroup. It can't
-// hold us up: its copies of the pipes are waited for 200 ms.
+// A process that leaves the group (setsid) does not end with it: it becomes our child (process/reaper.h) and ends with
+// the gateway (process/descendants.h). It can't hold us up: its copies of the pipes are waited for 200 ms.
 
 #include "process/child.h"
 
@@ -51,6 +51,7 @@ constexpr Millis zombies_suspected{8};
 struct Child {
   Child(const asio::any_io_executor& executor, SpawnedProcess process)
       : pid(process.pid),
+        claim(std::move(process.claim)),
         pidfd(executor, process.pidfd.release()),
         in(executor, process.in.release()),
         out(executor, process.out.release()),
@@ -67,6 +68,7 @@ struct Child {
   [[nodiscard]] bool finished() const { return exited && out_closed && err_closed; }
 
   pid_t pid;
+  ChildClaim claim;
   Descriptor pidfd;
   Descriptor in;
   Descriptor out;
@@ -95,11 +97,13 @@ void Child::reap() {
   siginfo_t info{};
   if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG) != 0) {
     reaped = true;  // by somebody else: its PID is no longer ours to signal
+    claim.release();
     bug = "its exit code was lost; somebody else waits for children of this process";
     return;
   }
   if (info.si_pid != pid) return;  // it still runs
   reaped = true;
+  claim.release();
   if (info.si_code == CLD_EXITED)
     result.exit_code = info.si_status;
   else
@@ -202,7 +206,7 @@ Task<Result<>> attend(std::shared_ptr<Child> child, Deadline deadline) {
   co_return Result<>{};
 }
 
-// Orphans of the group become ours where we are PID 1 of a container or a subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)).
+// Orphans of the group are our children (process/reaper.h).
 void reap_adopted(pid_t group) {
   siginfo_t info{};
   while (::waitid(P_PGID, static_cast<id_t>(group), &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) info.si_pid = 0;

@@ -42,8 +42,8 @@ struct ChildResult {
 // unavailable. A non-zero exit is no error. One that can't be killed (uninterruptible wait) is ErrorKind::internal
 // after 5 s.
 //
-// The process must not reap children by wait(-1) nor ignore SIGCHLD: exit codes would be lost. SIGPIPE need not be
-// ignored.
+// The process must not reap children by wait(-1) nor ignore SIGCHLD: exit codes would be lost. What reaps the others,
+// reap_unclaimed(), leaves this one alone. SIGPIPE need not be ignored.
 Task<Result<ChildResult>> run_child(ChildSpec spec, std::string input, std::size_t max_output, Deadline deadline,
                                     Millis grace = Millis{2'000}, std::function<void(std::string_view)> on_output = {});
 

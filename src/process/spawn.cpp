@@ -113,6 +113,16 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return result;
 }
 
+// Until the child is claimed nothing is reaped: it may have ended already.
+int start(SpawnedProcess& process, const ChildSpec& spec, const SpawnOptions& options, std::vector<char*> arguments,
+          std::vector<char*> environment) {
+  ChildStart start;
+  const int error = ::posix_spawnp(&process.pid, spec.command[0].c_str(), options.actions(), options.attributes(),
+                                   arguments.data(), environment.data());
+  if (error == 0) process.claim = start.claim(process.pid);
+  return error;
+}
+
 std::unexpected<Error> start_failed(int err, const ChildSpec& spec) {
   struct stat there{};
   if (!spec.working_directory.empty() &&
@@ -167,15 +177,15 @@ Result<SpawnedProcess> spawn_group(const ChildSpec& spec) {
   auto arguments = spec.command;
   auto environment = child_environment(spec);
   SpawnedProcess process;
-  const int error = ::posix_spawnp(&process.pid, spec.command[0].c_str(), options.actions(), options.attributes(),
-                                   pointers(arguments).data(), pointers(environment).data());
-  if (error != 0) return start_failed(error, spec);
+  if (const int error = start(process, spec, options, pointers(arguments), pointers(environment)); error != 0)
+    return start_failed(error, spec);
   // Safe although it comes second: nobody but us can reap the child.
   process.pidfd = UniqueFd(::pidfd_open(process.pid, 0));
   if (!process.pidfd) {
     const int why = errno;
     ::kill(-process.pid, SIGKILL);
     ::waitid(P_PID, static_cast<id_t>(process.pid), nullptr, WEXITED);
+    process.claim.release();
     return fail_errno(why, fmt::format("open a pidfd for {}", spec.command[0]));
   }
   process.in = std::move(in->write);

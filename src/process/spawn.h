@@ -9,13 +9,15 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "process/child.h"
+#include "process/reaper.h"
 
 namespace talaria {
 
 // A process that has just been started. Nobody else may wait for it: as long as it is not reaped its PID, and with it
 // the number of its process group, can't be given to anybody else.
 struct SpawnedProcess {
-  pid_t pid = -1;  // also the group's number
+  pid_t pid = -1;    // also the group's number
+  ChildClaim claim;  // to be released when it is reaped
   UniqueFd pidfd;
   UniqueFd in;  // our ends, non-blocking
   UniqueFd out;

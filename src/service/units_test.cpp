@@ -59,7 +59,7 @@ TEST_P(RenderUnit, TellsTheManagerTheLifeCycleContract) {
       {"Service.RestartForceExitStatus", "75 SIGTERM SIGINT SIGHUP SIGPIPE"},
       {"Service.SuccessExitStatus", "75"},
       {"Service.RestartPreventExitStatus", "64 77 78"},
-      {"Service.RestartSec", "20ms"},
+      {"Service.RestartSec", "0"},
       {"Service.KillMode", "mixed"},
       {"Service.TimeoutStopSec", "60s"},
       {"Service.WatchdogSec", "60s"},

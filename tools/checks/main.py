@@ -1,12 +1,13 @@
 """./check behind its shell: chooses the suites, runs them, says what came of each."""
 
+import concurrent.futures
 import os
 import signal
 import sys
 import time
 
 from outcome import Outcome, failure
-from run import LOGS, log_of
+from run import LOGS, end_all, log_of
 from suites import Suite, all_suites, preparations
 
 TAIL = 40
@@ -65,8 +66,19 @@ def main() -> int:
     chosen = choose(arguments)
     LOGS.mkdir(parents=True, exist_ok=True)
     total = Outcome()
-    for suite in preparations(chosen) + chosen:
+    for suite in preparations(chosen):
         total += run_suite(suite)
+    with concurrent.futures.ThreadPoolExecutor() as beside:
+        try:
+            waiting = [beside.submit(run_suite, suite) for suite in chosen if suite.waits]
+            for suite in chosen:
+                if not suite.waits:
+                    total += run_suite(suite)
+            for each in waiting:
+                total += each.result()
+        except BaseException:
+            end_all()  # or we would wait for what runs beside us
+            raise
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
     return 1 if total.failed else 0
 

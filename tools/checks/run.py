@@ -34,6 +34,9 @@ def log_of(suite: str) -> pathlib.Path:
     return LOGS / f"{suite}.log"
 
 
+running: set[subprocess.Popen] = set()
+
+
 def run(suite: str, command: list, seconds: int, cwd: pathlib.Path = ROOT, **variables: str) -> int:
     """The command's exit status (128 + signal where one ended it); 124 where the time limit did. Appends to the log."""
     words = [str(word) for word in command]
@@ -42,6 +45,7 @@ def run(suite: str, command: list, seconds: int, cwd: pathlib.Path = ROOT, **var
         log.flush()
         process = subprocess.Popen(words, cwd=cwd, env=environment(**variables), stdin=subprocess.DEVNULL, stdout=log,
                                    stderr=subprocess.STDOUT, start_new_session=True)
+        running.add(process)
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -51,7 +55,15 @@ def run(suite: str, command: list, seconds: int, cwd: pathlib.Path = ROOT, **var
         except BaseException:
             end(process)
             raise
+        finally:
+            running.discard(process)
         return status if status >= 0 else 128 - status
+
+
+def end_all() -> None:
+    """Everything that still runs, whoever waits for it."""
+    for process in list(running):
+        end(process)
 
 
 def end(process: subprocess.Popen) -> None:

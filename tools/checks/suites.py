@@ -23,6 +23,7 @@ class Suite:
     what: str
     function: Callable[[str], Outcome]
     needs: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    waits: bool = False  # hardly needs a processor: runs beside the others
 
 
 def command(*words, seconds: int = 300) -> Callable[[str], Outcome]:
@@ -71,14 +72,14 @@ def fuzz(name: str) -> Outcome:
     return outcome
 
 
-def pytest(folder: str, seconds: int, **variables: str) -> Callable[[str], Outcome]:
+def pytest(folder: str, seconds: int, *options: str, **variables: str) -> Callable[[str], Outcome]:
     def body(name: str) -> Outcome:
         if not any((ROOT / folder).rglob("test_*.py")):
             return skip(f"there is no test in {folder} yet")
         report = LOGS / f"{name}.xml"
         report.unlink(missing_ok=True)
         status = run(name, ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-rs", "--durations=10", "-p", "no:cacheprovider",
-                            f"--junitxml={report}", folder], seconds, **variables)
+                            f"--junitxml={report}", *options, folder], seconds, **variables)
         if status == 124:
             return failure(f"no end after {seconds} s")
         return read_xml(report, status)
@@ -123,7 +124,8 @@ def all_suites() -> list[Suite]:
         Suite("fuzz", "the fuzz targets on their corpus, ASan and UBSan", fuzz,
               {"asan": [f"fuzz_{name}" for name in fuzz_names()]}),
         Suite("quickstart", "./quickstart --say", quickstart, release),
-        Suite("e2e", "the real binary, one file per behaviour", pytest("test/e2e", 900), {**with_model, "npm": []}),
+        Suite("irc", "conversations on real IRC servers, at their pace", pytest("test/e2e/irc", 900), {**with_model, "npm": []}, waits=True),
+        Suite("e2e", "the real binary, one file per behaviour", pytest("test/e2e", 900, "--ignore=test/e2e/irc"), {**with_model, "npm": []}),
         Suite("judges", "the clients that users use", pytest("test/judges", 600), {**with_model, "npm": []}),
         Suite("lab", "the life cycle under a real systemd", pytest("test/lab", 1200), release),
         Suite("bench", "the benchmark's programs work (no figures)", bench, release),

@@ -118,6 +118,7 @@ Task<HttpResponse> ControlRouter::answer(HttpRequest request) {
       actions_.start(by);
       co_return json_response(json::object{{"ok", true}, {"state", view_.state()}});
     }
+    if (path == "/control/upgrade") co_return json_response(co_await actions_.upgrade(text_field(body, "program"), by));
     if (path == "/control/leave") co_return accepted(actions_.leave(text_field(body, "target"), by));
   }
   if (gateway_ == nullptr || store_ == nullptr) {

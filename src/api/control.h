@@ -5,6 +5,7 @@
 //   GET  /control/status                      POST /control/announce {"target","by"}
 //   POST /control/stop {"by"}                 POST /control/restart {"by"}
 //   POST /control/leave {"target","by"}       POST /control/start {"by"}
+//   POST /control/upgrade {"program","by"}
 //   POST /control/send {"channel","conversation","thread","text","wait_ms"}
 //   GET  /control/outbox?state=S              POST /control/outbox/retry|discard {"id"}
 //   GET  /control/sessions                    GET  /control/session?key=K      POST /control/session/reset {"key"}
@@ -28,6 +29,8 @@ struct ControlActions {
   std::function<void(const std::string& by)> start;
   // Another incarnation takes our place. conflict: a service manager runs us; invalid: meant for another incarnation.
   std::function<Result<>(const std::string& target, const std::string& by)> leave;
+  // Takes as long as the new program's self-check. Empty `program`: the one that is installed where ours was.
+  std::function<Task<boost::json::object>(const std::string& program, const std::string& by)> upgrade;
 };
 
 class ControlRouter {

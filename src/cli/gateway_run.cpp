@@ -1,34 +1,11 @@
 // `talaria gateway run`: the gateway itself, in the foreground; what the unit starts.
-#include <fmt/format.h>
-#include <unistd.h>
 
-#include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <memory>
-#include <vector>
 
 #include "cli/commands.h"
 #include "daemon/gateway_main.h"
-#include "lifecycle/exit_code.h"
 
 namespace talaria::cli {
-namespace {
-
-// Becomes a fresh process with the same arguments. Returns only when that fails.
-int execute_again() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  std::vector<char*> arguments;
-  for (std::size_t at = 0; at < text.size(); at = text.find('\0', at) + 1) arguments.push_back(text.data() + at);
-  arguments.push_back(nullptr);
-  ::execv("/proc/self/exe", arguments.data());
-  fmt::print(stderr, "talaria: the program could not be executed again; start the gateway by hand\n");
-  return static_cast<int>(ExitCode::unplanned);
-}
-
-}  // namespace
-
 void add_gateway_run(CLI::App& parent, Context& context) {
   CLI::App* command = parent.add_subcommand("run", "Run the gateway in the foreground");
   command->footer(
@@ -49,9 +26,9 @@ void add_gateway_run(CLI::App& parent, Context& context) {
       context.exit_code = report(paths.error());
       return;
     }
-    const GatewayExit exit = gateway_main(
+    GatewayExit exit = gateway_main(
         {.paths = *paths, .scope = context.scope(), .wait = *wait, .replace = *replace, .verbose = *verbose});
-    context.exit_code = exit.execute_again ? execute_again() : exit.code;
+    context.exit_code = exit.departure ? depart(std::move(*exit.departure)) : exit.code;
   });
 }
 

@@ -15,7 +15,7 @@ Incarnation who_am_i() {
 }  // namespace
 
 Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config config, Wiring wiring,
-               StopGuard& stop_guard, std::vector<InheritedFd> inherited)
+               StopGuard& stop_guard, std::vector<InheritedFd> inherited, std::optional<Luggage> luggage)
     : executor_(executor),
       options_(std::move(options)),
       config_(std::move(config)),
@@ -24,6 +24,7 @@ Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config co
       started_at_(clock_.now()),
       self_(who_am_i()),
       supervision_(find_supervision()),
+      luggage_(std::move(luggage)),
       listeners_(notifier_, std::move(inherited)),
       life_(notifier_),
       end_(executor),
@@ -37,9 +38,12 @@ Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config co
              [](std::string_view task, std::string_view what) { log::error("{}: internal error: {}", task, what); }) {}
 
 Task<GatewayExit> Daemon::run() {
+  if (luggage_) {
+    for (const char* name : {"api", "control"}) listeners_.inherit(name, luggage_->take(name));
+  }
   if (auto ok = signals_.open(); !ok) {
     log::error("{}", ok.error().what);
-    co_return GatewayExit{static_cast<int>(ExitCode::unplanned), false, false};
+    co_return GatewayExit{.code = static_cast<int>(ExitCode::unplanned)};
   }
   if (auto ok = adopt_orphans(); !ok) log::warning("{}", ok.error().what);
   tasks_.spawn("signals", signals_.run());

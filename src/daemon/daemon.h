@@ -27,6 +27,7 @@
 #include "runtime/task_group.h"
 #include "service/manager.h"
 #include "service/notify.h"
+#include "store/runs.h"
 #include "store/store.h"
 
 namespace talaria {
@@ -34,9 +35,10 @@ namespace talaria {
 class Daemon {
  public:
   // `stop_guard` outlives the event loop: what is destroyed after us may get stuck too.
-  // `inherited`: descriptors that earlier processes of this unit left with the manager.
+  // `inherited`: descriptors that earlier processes of this unit left with the manager; `luggage`: what the program
+  // before us in this very process left.
   Daemon(asio::any_io_executor executor, GatewayOptions options, Config config, Wiring wiring, StopGuard& stop_guard,
-         std::vector<InheritedFd> inherited);
+         std::vector<InheritedFd> inherited, std::optional<Luggage> luggage);
 
   Task<GatewayExit> run();
 
@@ -58,8 +60,18 @@ class Daemon {
   void end_for_good(const Error& error, ExitCode code);
 
   Task<GatewayExit> stop();
+  Task<> let_nobody_in(const End& end);
   Task<> settle_listeners(const End& end);
-  Task<> record_end(const End& end, int exit_code, Deadline deadline);
+  // A change of programs (daemon/upgrade.cpp).
+  Task<boost::json::object> upgrade(std::string path, std::string by);
+  Task<Result<Program>> check_program(std::string path, std::string& why);
+  Task<> finish_exchanges(Deadline deadline);
+  Task<> finish_control();
+  [[nodiscard]] std::string next_version() const;
+  [[nodiscard]] Departure pack();
+  bool adopt_home();
+  void adopt_connections(const char* name, HttpServer& server);
+  Task<> record_end(const End& end, bool departs, Deadline deadline);
   Task<> ping_watchdog();
   Task<> keep_home();
   Task<> watch_network();
@@ -67,6 +79,7 @@ class Daemon {
   Task<bool> operator_asked();
   Task<> retire_old_rows();
 
+  [[nodiscard]] RunRow this_run(std::string version, UnixMillis started_at) const;
   [[nodiscard]] bool ready() const;
   [[nodiscard]] boost::json::object status() const;
   [[nodiscard]] DaemonView view();
@@ -84,6 +97,7 @@ class Daemon {
 
   const Supervision supervision_;
   const Notifier notifier_;
+  std::optional<Luggage> luggage_;
   Listeners listeners_;
   Life life_;
   EndRequest end_;
@@ -98,6 +112,9 @@ class Daemon {
   std::string standby_for_;  // empty: we own the home, or nobody does
   std::optional<Store> store_;
   std::int64_t run_id_ = 0;
+  std::int64_t next_run_id_ = 0;  // begun for the program that goes on after us
+  Program next_program_;
+  bool checking_upgrade_ = false;
   std::optional<boost::json::object> last_end_;
   std::string api_address_;
   UniqueFd api_listener_;  // listens, and nobody accepts yet

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/version.h"
 #include "daemon/daemon.h"
 #include "lifecycle/run_json.h"
 #include "lifecycle/run_ledger.h"
@@ -68,6 +69,10 @@ void Daemon::end_for_good(const Error& error, ExitCode code) {
 }
 
 Task<bool> Daemon::claim_home() {
+  if (adopt_home()) {
+    tasks_.spawn("home", keep_home());
+    co_return true;
+  }
   bool taken = false;
   const bool tried = co_await wait_for("the state directory", [this, &taken]() -> Task<Result<>> {
     if (auto made = make_directories(options_.paths); !made) co_return made;
@@ -170,8 +175,9 @@ Task<bool> Daemon::open_control_socket() {
       [](std::string_view what) { log::error("control socket: internal error: {}", what); });
   co_return co_await wait_for("the control socket", [this]() -> Task<Result<>> {
     // We hold the home's lock: a socket that still answers belongs to a process that is on its way out.
-    auto listener = listen_on(UnixEndpoint{options_.paths.control_socket()});
+    auto listener = listeners_.open("control", UnixEndpoint{options_.paths.control_socket()}, false);
     if (!listener) co_return std::unexpected(listener.error());
+    adopt_connections("control.connection", *control_server_);
     co_return control_server_->serve(std::move(listener->fd));
   });
 }
@@ -181,9 +187,22 @@ Task<bool> Daemon::write_lock_record() {
   co_return co_await wait_for("the lock file", [this]() -> Task<Result<>> {
     const char* scope =
         supervision_.supervised() ? (supervision_.manager == ManagerKind::systemd_system ? "system" : "user") : "none";
-    co_return lock_->write(
-        {self_, scope, supervision_.unit, TALARIA_VERSION, options_.paths.control_socket(), started_at_});
+    co_return lock_->write({self_, scope, supervision_.unit, std::string(program_version()),
+                            options_.paths.control_socket(), started_at_});
   });
+}
+
+RunRow Daemon::this_run(std::string version, UnixMillis started_at) const {
+  RunRow row;
+  row.pid = self_.pid;
+  row.process_start = self_.start_time;
+  row.boot_id = self_.boot_id;
+  row.scope =
+      supervision_.supervised() ? (supervision_.manager == ManagerKind::systemd_system ? "system" : "user") : "none";
+  row.unit = supervision_.unit;
+  row.version = std::move(version);
+  row.started_at = started_at;
+  return row;
 }
 
 Task<bool> Daemon::open_store() {
@@ -193,15 +212,8 @@ Task<bool> Daemon::open_store() {
   if (auto text = read_small_file(exits_file, 256 * 1024)) exits = parse_manager_exits(*text);
   co_return co_await wait_for("the store", [this, &exits]() -> Task<Result<>> {
     if (auto opened = co_await store_->open(options_.paths.database()); !opened) co_return opened;
-    RunRow row;
-    row.pid = self_.pid;
-    row.process_start = self_.start_time;
-    row.boot_id = self_.boot_id;
-    row.scope =
-        supervision_.supervised() ? (supervision_.manager == ManagerKind::systemd_system ? "system" : "user") : "none";
-    row.unit = supervision_.unit;
-    row.version = TALARIA_VERSION;
-    row.started_at = started_at_;
+    RunRow row = this_run(std::string(program_version()), started_at_);
+    row.id = luggage_ ? luggage_->facts.run_id : 0;
     struct Opened {
       std::int64_t run_id = 0;
       RecoveryReport report;
@@ -210,13 +222,16 @@ Task<bool> Daemon::open_store() {
     };
     auto opened = co_await store_->write([&, now = clock_.now()](Database& db) -> Result<Opened> {
       Opened o;
-      auto crashed = settle_crashed_runs(db, self_, exits, now);
+      auto crashed = settle_crashed_runs(db, self_, exits, now, row.id);
       if (!crashed) return std::unexpected(crashed.error());
       o.crashed = *crashed;
-      auto runs = list_runs(db, 1);
+      auto runs = list_runs(db, 2);
       if (!runs) return std::unexpected(runs.error());
       o.runs = std::move(*runs);
-      auto id = begin_run(db, row);
+      std::erase_if(o.runs, [&row](const RunRow& run) { return run.id == row.id; });
+      auto adopted = adopt_run(db, row);
+      if (!adopted) return std::unexpected(adopted.error());
+      auto id = *adopted ? Result<std::int64_t>(row.id) : begin_run(db, row);
       if (!id) return std::unexpected(id.error());
       o.run_id = *id;
       auto report = recover(db, now - config_.gateway.max_backlog_age.count(), now);
@@ -287,6 +302,7 @@ Task<bool> Daemon::start_gateway() {
       end_for_good(serves.error(), ExitCode::unplanned);
       co_return false;
     }
+    adopt_connections("api.connection", *api_server_);
   }
   if (end_.asked()) co_return false;
   life_.enter_running(api_address_.empty() ? std::string("running") : fmt::format("running, API on {}", api_address_));

@@ -1,6 +1,7 @@
 // What the daemon says of itself, and what it does when asked at the control socket.
 #include <fmt/format.h>
 
+#include "base/version.h"
 #include "daemon/daemon.h"
 #include "runtime/log.h"
 
@@ -34,7 +35,8 @@ ControlActions Daemon::control_actions() {
                 if (life_.state() == LifeState::backing_off) log::info("not waiting any longer: {} asked for it", by);
                 start_now_.set();
               },
-          .leave = [this](const std::string& target, const std::string& by) { return leave(target, by); }};
+          .leave = [this](const std::string& target, const std::string& by) { return leave(target, by); },
+          .upgrade = [this](const std::string& program, const std::string& by) { return upgrade(program, by); }};
 }
 
 Result<> Daemon::leave(const std::string& target, const std::string& by) {
@@ -75,7 +77,7 @@ json::object Daemon::status() const {
                       {"pid", self_.pid},
                       {"start_time", self_.start_time},
                       {"since", format_rfc3339(started_at_)},
-                      {"version", TALARIA_VERSION},
+                      {"version", program_version()},
                       {"home", options_.paths.state_directory},
                       {"api", nullptr},
                       {"standby_for", nullptr},
@@ -83,11 +85,18 @@ json::object Daemon::status() const {
                       {"channels", std::move(channels)},
                       {"queues", std::move(queues)},
                       {"last_end", nullptr},
+                      {"upgrade", nullptr},
                       {"duplicates", json::array{}},
                       {"warnings", json::array{}}};
   if (!supervision_.unit.empty()) status["unit"] = supervision_.unit;
   if (!api_address_.empty()) status["api"] = api_address_;
   if (life_.state() == LifeState::backing_off) status["backoff_until"] = format_rfc3339(backoff_until_);
+  if (luggage_) {
+    const Handover& facts = luggage_->facts;
+    status["upgrade"] = {{"from", facts.from_version}, {"to", facts.to_version}, {"failure", facts.failure}};
+    if (!facts.failure.empty())
+      status["warnings"] = {fmt::format("upgrade to {} failed: {}", facts.to_version, facts.failure)};
+  }
   if (!standby_for_.empty()) status["standby_for"] = standby_for_;
   if (last_end_) {
     json::object end;

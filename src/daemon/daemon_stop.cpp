@@ -16,19 +16,19 @@ constexpr Millis stop_margin{15'000};
 
 Task<GatewayExit> Daemon::stop() {
   const End& end = end_.end();
-  const int code = static_cast<int>(end.verdict.exit_code);
   if (final_error_) {
     fmt::print(stderr, "talaria: {}\n", final_error_->what);
   } else {
     log::info("ending ({}): {}", to_string(end.verdict.kind), end.verdict.cause);
   }
   const Deadline drain = Deadline::in(config_.gateway.drain_timeout);
-  stop_guard_.arm(Deadline::in(config_.gateway.drain_timeout + stop_margin), code);
-  life_.enter_draining(end.verdict.cause);
-
-  // First: whoever comes while we ask the manager waits in the backlog instead of being told that we drain.
-  if (api_server_) api_server_->stop_accepting();
-  co_await settle_listeners(end);
+  stop_guard_.arm(Deadline::in(config_.gateway.drain_timeout + stop_margin), static_cast<int>(end.verdict.exit_code));
+  if (end.execute_again && lock_) {
+    life_.enter_changing(end.verdict.cause);
+    co_await finish_exchanges(drain);
+  }
+  bool departs = end.execute_again && lock_;
+  if (!departs) co_await let_nobody_in(end);
   bool clean = true;
   if (gateway_) {
     TaskGroup impatience(executor_);
@@ -45,18 +45,41 @@ Task<GatewayExit> Daemon::stop() {
   }
   const Deadline closing = Deadline::in(std::chrono::seconds(5));
   if (api_server_) clean = co_await api_server_->stop(closing) && clean;
-  co_await record_end(end, code, Deadline::in(std::chrono::seconds(5)));
+  // A stop that came meanwhile has taken the place of the change of programs.
+  if (departs) co_await signals_.judged(Deadline::in(std::chrono::seconds(1)));
+  if (departs && !end.execute_again) {
+    departs = false;
+    co_await let_nobody_in(end);
+  }
+  co_await record_end(end, departs, Deadline::in(std::chrono::seconds(5)));
   clean = co_await tasks_.stop(closing) && clean;
+  if (control_server_ && departs) co_await finish_control();
   if (control_server_) clean = co_await control_server_->stop(Deadline::in(std::chrono::seconds(1))) && clean;
+  if (departs && !end.execute_again) {  // at the very last moment; the run that was begun for the next program ends
+    departs = false;
+    run_id_ = next_run_id_;
+    co_await let_nobody_in(end);
+    co_await record_end(end, departs, Deadline::in(std::chrono::seconds(1)));
+  }
+  const int code = static_cast<int>(end.verdict.exit_code);
   if (clean) {
     gateway_.reset();
     store_.reset();
   } else {
     log::error("a task did not end in time; leaving it behind, the next start recovers");
   }
-  if (lock_) ::unlink(options_.paths.control_socket().c_str());
+  if (lock_ && !departs) ::unlink(options_.paths.control_socket().c_str());
   if (!final_error_) log::info("ended with exit code {}", code);
-  co_return GatewayExit{.code = code, .execute_again = end.execute_again, .left_tasks = !clean};
+  GatewayExit exit{.code = code, .departure = {}, .left_tasks = !clean};
+  if (departs) exit.departure = pack();
+  co_return exit;
+}
+
+Task<> Daemon::let_nobody_in(const End& end) {
+  life_.enter_draining(end.verdict.cause);
+  // First: whoever comes while we ask the manager waits in the backlog instead of being told that we drain.
+  if (api_server_) api_server_->stop_accepting();
+  co_await settle_listeners(end);
 }
 
 // Whoever connects from now on waits for a successor, or is refused at once where none will come.
@@ -75,14 +98,21 @@ Task<> Daemon::settle_listeners(const End& end) {
   }
 }
 
-Task<> Daemon::record_end(const End& end, int exit_code, Deadline deadline) {
+Task<> Daemon::record_end(const End& end, bool departs, Deadline deadline) {
   if (!store_ || run_id_ == 0) co_return;
   while (!deadline.expired()) {
-    auto written = co_await store_->write([&, now = clock_.now()](Database& db) {
-      return end_run(db, run_id_, std::string(to_string(end.verdict.kind)), end.verdict.cause, end.evidence, exit_code,
-                     now);
+    auto written = co_await store_->write([&, now = clock_.now()](Database& db) -> Result<std::int64_t> {
+      auto ended = end_run(db, run_id_, std::string(to_string(end.verdict.kind)), end.verdict.cause, end.evidence,
+                           static_cast<int>(end.verdict.exit_code), now);
+      if (!ended) return std::unexpected(ended.error());
+      if (!departs) return 0;
+      // The next run begins here and now, so that it has an end even if its program never comes to open the store.
+      return begin_run(db, this_run(next_version(), now));
     });
-    if (written) co_return;
+    if (written) {
+      next_run_id_ = *written;
+      co_return;
+    }
     log::error("the end of this run could not be recorded: {}", written.error().what);
     co_await sleep_until(deadline.earlier(Deadline::in(Millis{500})));
   }

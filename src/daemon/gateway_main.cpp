@@ -37,7 +37,13 @@ void keep_secrets() { ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 }  // namespace
 
 GatewayExit gateway_main(GatewayOptions options) {
-  auto inherited = take_inherited_fds();  // before anything opens a descriptor
+  // Before anything opens a descriptor.
+  auto luggage = take_handover();
+  auto inherited = take_inherited_fds();
+  if (!luggage) {
+    fmt::print(stderr, "talaria: {}\n", luggage.error().what);
+    return {.code = static_cast<int>(ExitCode::again)};
+  }
   block_signals();
   ::mallopt(M_ARENA_MAX, 2);  // few threads, little memory
   ::umask(0077);
@@ -53,9 +59,9 @@ GatewayExit gateway_main(GatewayOptions options) {
   StopGuard stop_guard;  // to the very end: a name look-up that hangs is joined by the loop's destructor
   auto loop = std::make_unique<asio::io_context>(1);
   auto daemon = std::make_unique<Daemon>(loop->get_executor(), std::move(options), std::move(loaded.config),
-                                         std::move(wiring), stop_guard, std::move(inherited));
+                                         std::move(wiring), stop_guard, std::move(inherited), std::move(*luggage));
   asio::co_spawn(*loop, daemon->run(), [&](std::exception_ptr bug, GatewayExit ended) {
-    exit = ended;
+    exit = std::move(ended);
     if (bug) {
       exit = {.code = static_cast<int>(ExitCode::unplanned), .left_tasks = true};
       try {

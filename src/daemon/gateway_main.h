@@ -1,9 +1,11 @@
 #pragma once
 // One run of the gateway, from its first line to its exit code.
 
+#include <optional>
 #include <string>
 
 #include "config/paths.h"
+#include "daemon/departure.h"
 
 namespace talaria {
 
@@ -17,8 +19,8 @@ struct GatewayOptions {
 
 struct GatewayExit {
   int code = 0;
-  bool execute_again = false;  // the caller is to execute the program again, with the same arguments
-  bool left_tasks = false;     // some did not end in time: what they use was not destroyed
+  std::optional<Departure> departure{};  // the caller is to execute that program, which goes on in this process
+  bool left_tasks = false;               // some did not end in time: what they use was not destroyed
 };
 
 // Runs until it is told to end. Nothing of the process survives but what the caller made before.

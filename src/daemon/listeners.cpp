@@ -11,6 +11,11 @@ namespace talaria {
 Listeners::Listeners(const Notifier& notifier, std::vector<InheritedFd> inherited)
     : notifier_(notifier), inherited_(std::move(inherited)) {}
 
+// In front: of two with one name, ours is the one that clients wait at.
+void Listeners::inherit(std::string name, UniqueFd fd) {
+  if (fd) inherited_.insert(inherited_.begin(), InheritedFd{std::move(name), std::move(fd)});
+}
+
 Result<Listener> Listeners::open(const std::string& name, const Endpoint& endpoint, bool lasting) {
   Result<Listener> listener = fail(ErrorKind::not_found, "nothing was inherited");
   for (InheritedFd& each : inherited_) {

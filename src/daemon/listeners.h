@@ -22,6 +22,7 @@ class Listeners {
   // when `lasting`. One that does not fit is closed and taken out of the store. May be called again after an error.
   [[nodiscard]] Result<Listener> open(const std::string& name, const Endpoint& endpoint, bool lasting);
 
+  void inherit(std::string name, UniqueFd fd);
   // Closes what was inherited and not opened, and takes it out of the store: a standby must leave the addresses to the
   // owner, and nobody accepts at one that the configuration no longer names.
   void drop_inherited();

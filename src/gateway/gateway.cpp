@@ -68,6 +68,7 @@ struct Gateway::Impl {
   Parts parts;
   GatewayCounters counters;
   bool draining = false;
+  bool held = false;  // channels' turns are left to the next run
   bool cut_short = false;
   bool refilling = false;
   bool backlog_in_store = false;  // queued turns beyond those in memory
@@ -145,7 +146,7 @@ Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
     co_return Accepted{};
   }
   const bool full = self.scheduler.waiting() >= static_cast<std::size_t>(config.gateway.max_queued_turns);
-  if (self.draining || self.backlog_in_store || full) {
+  if (self.draining || self.held || self.backlog_in_store || full) {
     // It waits in the store, in order, until there is room in memory; a draining gateway leaves it to its successor.
     self.backlog_in_store = true;
     co_return Accepted{};
@@ -220,7 +221,7 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
   if (reply != 0) delivery.queued(row.route.channel, row.route.conversation);
   ticket.reset();
   turn_ended.pulse();
-  if (backlog_in_store && !refilling && !draining && scheduler.waiting() == 0) {
+  if (backlog_in_store && !refilling && !draining && !held && scheduler.waiting() == 0) {
     refilling = true;
     if (auto ok = co_await refill(); !ok) log::error("backlog: {}", ok.error().what);
     refilling = false;
@@ -449,6 +450,8 @@ Task<Gateway::Drained> Gateway::drain(Deadline deadline) {
   drained.clean = co_await self.channel_tasks.stop(closing) && drained.clean;
   co_return drained;
 }
+
+void Gateway::hold_new_turns() { impl_->held = true; }
 
 void Gateway::cut_drain_short() {
   impl_->cut_short = true;

@@ -106,6 +106,8 @@ class Gateway final : public Inbox {
     bool clean = true;  // false: a task still runs; nothing that it uses may be destroyed
   };
   Task<Drained> drain(Deadline deadline);
+  // Before a drain that waits for connections: what channels bring from now on is journalled and left to the next run.
+  void hold_new_turns();
   // A second signal: running turns are not waited for any longer.
   void cut_drain_short();
   [[nodiscard]] bool draining() const;

@@ -1,5 +1,6 @@
 #pragma once
-// The end of an incarnation: asked for once. The first cause is kept; whoever asks later only shortens the drain.
+// The end of an incarnation: asked for once. The first cause is kept; whoever asks later only shortens the drain. But
+// an end takes the place of a change of programs.
 
 #include <optional>
 #include <string>
@@ -21,6 +22,8 @@ class EndRequest {
 
   void ask(End end) {
     if (end_) {
+      // Who goes on as another program can be stopped like any other: whoever asks for that would else find it running.
+      if (changeable() && !end.execute_again) end_ = std::move(end);
       again_.set();
       return;
     }
@@ -29,6 +32,8 @@ class EndRequest {
   }
   [[nodiscard]] bool asked() const { return end_.has_value(); }
   [[nodiscard]] const End& end() const { return *end_; }
+  // A change of programs: an end that is asked for takes its place.
+  [[nodiscard]] bool changeable() const { return end_ && end_->execute_again; }
   // Set by the first request.
   [[nodiscard]] Event& event() { return asked_; }
   // Set by any further one: cut the drain short.

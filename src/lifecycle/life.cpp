@@ -45,6 +45,12 @@ void Life::enter_running(std::string detail) {
   notifier_.ready(detail_);
 }
 
+void Life::enter_changing(std::string why) {
+  state_ = LifeState::draining;
+  detail_ = std::move(why);
+  notifier_.status("changing programs: " + detail_);
+}
+
 void Life::enter_draining(std::string why) {
   state_ = LifeState::draining;
   detail_ = std::move(why);

@@ -27,6 +27,8 @@ class Life {
   void enter_backing_off(std::string why);
   void enter_running(std::string detail);
   void enter_draining(std::string why);
+  // Drains, but this process goes on as another program: to the manager it never stops.
+  void enter_changing(std::string why);
 
   [[nodiscard]] LifeState state() const { return state_; }
   [[nodiscard]] const std::string& detail() const { return detail_; }

@@ -53,8 +53,8 @@ std::vector<ManagerExit> parse_manager_exits(std::string_view text) {
 }
 
 Result<int> settle_crashed_runs(Database& db, const Incarnation& self, const std::vector<ManagerExit>& exits,
-                                UnixMillis now) {
-  auto runs = open_runs(db, 0);
+                                UnixMillis now, std::int64_t except) {
+  auto runs = open_runs(db, except);
   if (!runs) return std::unexpected(runs.error());
   for (const RunRow& run : *runs) {
     const ManagerExit* seen = find_exit(run, exits);

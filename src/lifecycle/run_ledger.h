@@ -21,8 +21,10 @@ struct ManagerExit {
 // Lines that are not ours are skipped: the file informs, it decides nothing.
 [[nodiscard]] std::vector<ManagerExit> parse_manager_exits(std::string_view text);
 
-// Ends every run without an end as a crash, explained as well as the evidence allows.
+// Ends every run without an end but `except`, which was begun for us, as a crash, explained as well as the evidence
+// allows.
 [[nodiscard]] Result<int> settle_crashed_runs(Database& db, const Incarnation& self,
-                                              const std::vector<ManagerExit>& exits, UnixMillis now);
+                                              const std::vector<ManagerExit>& exits, UnixMillis now,
+                                              std::int64_t except = 0);
 
 }  // namespace talaria

@@ -102,7 +102,7 @@ Task<bool> SignalReader::sigcont_follows(int sender_pid, Deadline deadline) {
 }
 
 Task<> SignalReader::judge(Received received) {
-  if (end_.asked()) {  // a second signal never changes the verdict
+  if (end_.asked() && !end_.changeable()) {  // a second signal never changes the verdict
     end_.ask({});
     co_return;
   }

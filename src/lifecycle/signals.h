@@ -43,6 +43,8 @@ class SignalReader {
   Task<> run();
   // Pulsed after SIGCHLD, when the dead are reaped.
   [[nodiscard]] Event& child_ended() { return child_ended_; }
+  // Waits until every signal that was read has its verdict.
+  Task<> judged(Deadline deadline) { (void)co_await judging_.join(deadline); }
 
  private:
   struct Received;

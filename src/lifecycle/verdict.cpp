@@ -55,6 +55,7 @@ std::string_view to_string(VerdictKind kind) {
     case VerdictKind::crash: return "crash";
     case VerdictKind::replaced: return "replaced";
     case VerdictKind::restart: return "restart";
+    case VerdictKind::upgrade: return "upgrade";
     case VerdictKind::config: return "config";
   }
   return "unplanned";

@@ -17,7 +17,7 @@
 
 namespace talaria {
 
-enum class VerdictKind { planned, unplanned, crash, replaced, restart, config };
+enum class VerdictKind { planned, unplanned, crash, replaced, restart, upgrade, config };
 [[nodiscard]] std::string_view to_string(VerdictKind kind);
 
 // One termination signal and everything that was asked about it.

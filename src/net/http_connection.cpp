@@ -117,6 +117,14 @@ void HttpConnection::take_from_input() {
   input_.consume(reader_.feed({static_cast<const char*>(bytes.data()), bytes.size()}));
 }
 
+// Nothing of a request was read, so the socket is all there is to the connection.
+void HttpConnection::put_aside() {
+  error_code ec;
+  UniqueFd fd(socket_.release(ec));
+  broken_ = true;  // for us
+  if (!ec) core_->put_aside.push_back(std::move(fd));
+}
+
 Task<HttpConnection::Got> HttpConnection::read_request() {
   const auto begun = SteadyClock::now();
   bool continued = false;
@@ -128,6 +136,10 @@ Task<HttpConnection::Got> HttpConnection::read_request() {
     if (reader_.done()) break;
     idle_ = !reader_.started() && input_.size() == 0;
     if (idle_ && core_->stopping) co_return Got::closed;
+    if (idle_ && core_->handing_over) {
+      put_aside();
+      co_return Got::closed;
+    }
     if (reader_.head_done() && reader_.wants_continue() && !continued) {
       continued = true;
       std::array parts{to_iovec("HTTP/1.1 100 Continue\r\n\r\n")};
@@ -142,6 +154,7 @@ Task<HttpConnection::Got> HttpConnection::read_request() {
       in_time = true;
     }
     if (co_await fill()) continue;
+    if (idle_ && interrupted_ && core_->handing_over && !core_->stopping && !watch_.expired()) continue;
     if (!watch_.expired() || idle_) co_return Got::closed;
     co_await reject({408, "the request did not arrive in time"});
     co_return Got::closed;
@@ -158,6 +171,7 @@ Task<bool> HttpConnection::fill() {
                                ? body_read
                                : std::max(first_buffer - std::min(input_.size(), first_buffer), first_buffer / 2);
   auto [ec, count] = co_await socket_.async_read_some(input_.prepare(room), use_task);
+  interrupted_ = ec == asio::error::operation_aborted;
   if (ec) co_return false;
   input_.commit(count);
   co_return true;

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <unordered_set>
+#include <vector>
 
 #include <sys/uio.h>
 
@@ -51,6 +52,8 @@ struct HttpServerCore {
   std::size_t exchanges = 0;
   std::size_t refusing = 0;  // connections beyond the limit that are being told so
   bool stopping = false;
+  bool handing_over = false;  // connections between two exchanges are put aside
+  std::vector<UniqueFd> put_aside;
 };
 
 struct HttpPeer {
@@ -68,9 +71,9 @@ class HttpConnection {
   HttpConnection(const HttpConnection&) = delete;
   HttpConnection& operator=(const HttpConnection&) = delete;
 
-  Task<> serve();   // until the connection ends
-  Task<> refuse();  // 503 and close
-  void close_if_idle();
+  Task<> serve();        // until the connection ends
+  Task<> refuse();       // 503 and close
+  void close_if_idle();  // or puts it aside, where the server hands its connections over
 
   // For the exchange. Writes all parts with one system call where the peer keeps up; a peer that takes nothing for
   // write_time is cut. False: the connection is broken, for good.
@@ -85,6 +88,7 @@ class HttpConnection {
   Task<Got> read_request();
   Task<bool> fill();  // reads more into input_; false: closed, broken or out of time
   void take_from_input();
+  void put_aside();
   Task<bool> exchange();  // true: another request may follow
   Task<> reject(HttpRejection rejection);
   Task<> linger();
@@ -102,6 +106,7 @@ class HttpConnection {
   bool idle_ = true;  // no byte of a request has come yet
   bool first_ = true;
   bool broken_ = false;
+  bool interrupted_ = false;  // the last read was cancelled, nothing is wrong with the connection
   friend class HttpServerExchange;
 };
 

@@ -68,6 +68,14 @@ struct HttpServer::Impl {
     group.spawn("connection", run(std::move(connection), full));
   }
 
+  void close_listeners() {
+    for (const auto& listener : listeners) {
+      error_code ignored;
+      listener->close(ignored);
+    }
+    listeners.clear();
+  }
+
   static Task<> run(std::unique_ptr<HttpConnection> connection, bool refused) {
     if (refused) {
       co_await connection->refuse();
@@ -130,12 +138,28 @@ Result<> HttpServer::serve(UniqueFd listener) {
 
 void HttpServer::stop_accepting() {
   impl_->core->stopping = true;
-  for (const auto& listener : impl_->listeners) {
-    error_code ignored;
-    listener->close(ignored);
-  }
-  impl_->listeners.clear();
+  impl_->close_listeners();
   for (auto* connection : impl_->core->connections) connection->close_if_idle();
+}
+
+void HttpServer::begin_hand_over() {
+  impl_->core->handing_over = true;
+  impl_->close_listeners();
+  for (auto* connection : impl_->core->connections) connection->close_if_idle();
+}
+
+Task<> HttpServer::handed_over() {
+  const auto impl = impl_;
+  co_await impl->group.join();
+}
+
+std::vector<UniqueFd> HttpServer::take_handed_over() { return std::move(impl_->core->put_aside); }
+
+void HttpServer::adopt(UniqueFd connection) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (::getpeername(connection.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
+  impl_->admit(std::move(connection), address);
 }
 
 Task<bool> HttpServer::stop(Deadline deadline) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -60,6 +61,14 @@ class HttpServer {
 
   // Closes the listeners and idle connections; exchanges in progress go on, their connections close after them.
   void stop_accepting();
+  // Another program takes our clients over: closes the listeners, lets exchanges go on, and puts every connection aside
+  // as soon as it is between two exchanges, instead of closing it. handed_over() waits until none is left; then
+  // take_handed_over() has those that were put aside, for adopt() of another server.
+  void begin_hand_over();
+  Task<> handed_over();
+  [[nodiscard]] std::vector<UniqueFd> take_handed_over();
+  // Goes on with a connection that is between two exchanges. One whose client is gone is closed.
+  void adopt(UniqueFd connection);
   // Cancels every exchange, then waits until all are gone. False: some still were at the deadline.
   Task<bool> stop(Deadline deadline);
   [[nodiscard]] std::size_t connections() const;

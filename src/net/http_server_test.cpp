@@ -589,5 +589,50 @@ TEST(HttpServer, GoesOnAfterDescriptorsRanOut) {
   EXPECT_THAT(waiter.read_response(), StartsWith("HTTP/1.1 200 "));
 }
 
+// Between two programs: who is answered is answered to the end, everybody else comes along unharmed.
+TEST(HttpServer, HandsItsConnectionsOver) {
+  auto hold = std::make_shared<std::optional<Event>>();
+  Served old([hold](HttpRequest request, HttpExchange& exchange) -> Task<> {
+    if (request.target == "/slow") co_await (*hold)->wait();
+    (void)co_await exchange.send(text_response("old"));
+  });
+  old.loop.on_loop([&] { hold->emplace(old.loop.executor()); });
+  Served next(
+      [](HttpRequest, HttpExchange& exchange) -> Task<> { (void)co_await exchange.send(text_response("next")); });
+
+  Peer kept = old.connect();
+  ASSERT_TRUE(kept.send(get));
+  EXPECT_THAT(kept.read_response(), HasSubstr("old"));
+  Peer half = old.connect();
+  ASSERT_TRUE(half.send("GET / HTTP/1.1\r\nHo"));
+  Peer busy = old.connect();
+  ASSERT_TRUE(busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"));
+  Peer fresh = old.connect();
+  while (old.loop.on_loop([&] { return old.server->connections(); }) < 4 ||
+         old.loop.on_loop([&] { return old.server->exchanges(); }) < 1)
+    std::this_thread::yield();
+
+  old.loop.on_loop([&] { old.server->begin_hand_over(); });
+  auto over = old.loop.start(old.server->handed_over());
+  // Those that had begun to ask, or wait for an answer, get it from the one they asked.
+  ASSERT_TRUE(half.send("st: x\r\n\r\n"));
+  EXPECT_THAT(half.read_response(), HasSubstr("old"));
+  EXPECT_NE(over.wait_for(std::chrono::seconds(0)), std::future_status::ready);
+  old.loop.on_loop([&] { (*hold)->set(); });
+  EXPECT_THAT(busy.read_response(), HasSubstr("old"));
+  ASSERT_EQ(over.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+
+  auto connections = old.loop.on_loop([&] { return old.server->take_handed_over(); });
+  EXPECT_EQ(connections.size(), 4u);
+  EXPECT_TRUE(old.stop());
+  next.loop.on_loop([&] {
+    for (UniqueFd& each : connections) next.server->adopt(std::move(each));
+  });
+  for (Peer* peer : {&kept, &half, &busy, &fresh}) {
+    ASSERT_TRUE(peer->send(get));
+    EXPECT_THAT(peer->read_response(), HasSubstr("next"));
+  }
+}
+
 }  // namespace
 }  // namespace talaria

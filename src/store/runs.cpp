@@ -43,6 +43,16 @@ Result<std::int64_t> begin_run(Database& db, const RunRow& run) {
   return db.last_insert_id();
 }
 
+Result<bool> adopt_run(Database& db, const RunRow& run) {
+  auto statement = db.prepare(
+      "UPDATE run SET version = ?5, started_at = ?6 WHERE id = ?1 AND pid = ?2 AND process_start = ?3 AND boot_id = ?4 "
+      "AND verdict IS NULL");
+  if (!statement) return std::unexpected(statement.error());
+  statement->bind(run.id, run.pid, run.process_start, run.boot_id, run.version, run.started_at);
+  if (auto ok = statement->run(); !ok) return std::unexpected(ok.error());
+  return db.changes() == 1;
+}
+
 Result<> run_ready(Database& db, std::int64_t id, UnixMillis now) {
   auto statement = db.prepare("UPDATE run SET ready_at = ?2 WHERE id = ?1 AND ready_at IS NULL");
   if (!statement) return std::unexpected(statement.error());

@@ -28,6 +28,8 @@ struct RunRow {
 };
 
 [[nodiscard]] Result<std::int64_t> begin_run(Database& db, const RunRow& run);
+// Goes on with a run that the program before us began in our name. False: there is none such, or it has ended.
+[[nodiscard]] Result<bool> adopt_run(Database& db, const RunRow& run);
 [[nodiscard]] Result<> run_ready(Database& db, std::int64_t id, UnixMillis now);
 // The first recorded end is kept.
 [[nodiscard]] Result<> end_run(Database& db, std::int64_t id, const std::string& verdict, const std::string& cause,

@@ -134,7 +134,7 @@ Result<> apply(Database& db, int from) {
 
 }  // namespace
 
-Result<> migrate(Database& db) {
+Result<> check_schema(Database& db) {
   const auto id = pragma(db, "PRAGMA application_id");
   if (!id) return std::unexpected(id.error());
   const auto version = pragma(db, "PRAGMA user_version");
@@ -152,6 +152,13 @@ Result<> migrate(Database& db) {
                     "restore the backup that was made before the upgrade",
                     *version, schema_version));
   }
+  return {};
+}
+
+Result<> migrate(Database& db) {
+  if (auto ok = check_schema(db); !ok) return ok;
+  const auto version = pragma(db, "PRAGMA user_version");
+  if (!version) return std::unexpected(version.error());
   if (*version == schema_version) return {};
   if (auto ok = db.exec("BEGIN IMMEDIATE"); !ok) return ok;
   if (auto ok = apply(db, static_cast<int>(*version)); !ok) {

@@ -38,7 +38,7 @@ def ends(gateway, count):
 @pytest.mark.torture
 def test_no_connection_is_refused_while_the_operator_restarts(gateway):
     gateway.start()
-    times = rounds(20, 1000)
+    times = rounds(12, 1000)
     with clients_of(gateway) as clients:
         for _ in range(times):
             gateway.systemctl("restart", gateway.unit).check()
@@ -55,7 +55,7 @@ def test_no_connection_is_refused_while_the_operator_restarts(gateway):
 def test_no_connection_is_refused_while_it_is_killed(gateway):
     """After each kill an operator restarts, so that the crash loop's back-off is not what is measured."""
     gateway.start()
-    times = rounds(12, 1000)
+    times = rounds(8, 1000)
     with clients_of(gateway) as clients:
         for _ in range(times):
             old = gateway.pid()
@@ -131,7 +131,7 @@ def test_a_unix_socket_is_kept_too(gateway):
 
 def test_a_standby_leaves_the_address_to_the_owner(gateway):
     """Its unit was killed, and while nobody ran a gateway was started by hand: the address is the new owner's."""
-    gateway.drop_in("[Service]\nRestartSec=3s\n")
+    gateway.drop_in("[Service]\nRestartSec=2s\n")
     gateway.start()
     old = gateway.pid()
     environment = {"STATE_DIRECTORY": f"/var/lib/talaria/{gateway.profile}", "RUNTIME_DIRECTORY": f"/run/talaria/{gateway.profile}",

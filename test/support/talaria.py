@@ -71,15 +71,18 @@ class Gateway:
     home: a directory of the test's own; becomes TALARIA_HOME. Output goes to home/gateway.log (all runs, appended).
     config_text: the whole config.toml. If it has an [api] with a fixed TCP port, pass it as `api` ("127.0.0.1:PORT").
     env: added to the environment (secrets for env: references).
+    program: what runs instead of the binary under test; commands are always the latter's.
     """
 
-    def __init__(self, home, config_text: str, api: str | None = None, env: dict[str, str] | None = None):
+    def __init__(self, home, config_text: str, api: str | None = None, env: dict[str, str] | None = None,
+                 program: pathlib.Path | None = None):
         self.home = pathlib.Path(home)
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.config = self.home / "config.toml"
         self.config.write_text(config_text)
         self.config.chmod(0o600)
         self.api = api
+        self.program = program or binary()
         # A clean environment: neither the caller's service manager nor his settings reach the gateway.
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")}
         self.env = {**kept, "TALARIA_HOME": str(self.home), **(env or {})}
@@ -101,7 +104,7 @@ class Gateway:
     def start(self, *arguments: str) -> "Gateway":
         assert not self.running(), "it runs already"
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([binary(), "gateway", "run", *arguments], env=self.env, cwd=self.home,
+            self.process = subprocess.Popen([self.program, "gateway", "run", *arguments], env=self.env, cwd=self.home,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         return self
 

@@ -1,0 +1,7 @@
+#include "base/version.h"
+
+namespace talaria {
+
+std::string_view program_version() { return TALARIA_VERSION; }
+
+}  // namespace talaria

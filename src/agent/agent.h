@@ -29,6 +29,7 @@ struct AgentRequest {
   std::optional<double> temperature;
   std::optional<int> max_tokens;
   Deadline deadline = Deadline::never();
+  std::int64_t turn = 0;  // under which what runs for it may go on in the next program; 0: it ends with this one
 };
 
 struct Usage {

@@ -38,7 +38,9 @@ Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config co
              [](std::string_view task, std::string_view what) { log::error("{}: internal error: {}", task, what); }) {}
 
 Task<GatewayExit> Daemon::run() {
+  wiring_.children = std::make_shared<ChildHandover>(executor_);
   if (luggage_) {
+    receive_children();
     for (const char* name : {"api", "control"}) listeners_.inherit(name, luggage_->take(name));
   }
   if (auto ok = signals_.open(); !ok) {

@@ -67,6 +67,8 @@ class Daemon {
   Task<Result<Program>> check_program(std::string path, std::string& why);
   Task<> finish_exchanges(Deadline deadline);
   Task<> finish_control();
+  void pack_children(Departure& departure);
+  void receive_children();
   [[nodiscard]] std::string next_version() const;
   [[nodiscard]] Departure pack();
   bool adopt_home();
@@ -115,6 +117,7 @@ class Daemon {
   std::int64_t next_run_id_ = 0;  // begun for the program that goes on after us
   Program next_program_;
   bool checking_upgrade_ = false;
+  std::vector<ChildInTransit> children_in_transit_;
   std::optional<boost::json::object> last_end_;
   std::string api_address_;
   UniqueFd api_listener_;  // listens, and nobody accepts yet

@@ -4,6 +4,7 @@
 
 #include "daemon/daemon.h"
 #include "runtime/log.h"
+#include "store/journal.h"
 #include "store/runs.h"
 
 namespace talaria {
@@ -26,6 +27,8 @@ Task<GatewayExit> Daemon::stop() {
   if (end.execute_again && lock_) {
     life_.enter_changing(end.verdict.cause);
     co_await finish_exchanges(drain);
+    // What command agents still run needs not be waited for: it goes on in the next program.
+    if (end.execute_again) wiring_.children->ask();
   }
   bool departs = end.execute_again && lock_;
   if (!departs) co_await let_nobody_in(end);
@@ -49,8 +52,10 @@ Task<GatewayExit> Daemon::stop() {
   if (departs) co_await signals_.judged(Deadline::in(std::chrono::seconds(1)));
   if (departs && !end.execute_again) {
     departs = false;
+    (void)wiring_.children->take_all();  // there is no next program for them
     co_await let_nobody_in(end);
   }
+  if (departs) children_in_transit_ = wiring_.children->take_all();
   co_await record_end(end, departs, Deadline::in(std::chrono::seconds(5)));
   clean = co_await tasks_.stop(closing) && clean;
   if (control_server_ && departs) co_await finish_control();
@@ -58,6 +63,7 @@ Task<GatewayExit> Daemon::stop() {
   if (departs && !end.execute_again) {  // at the very last moment; the run that was begun for the next program ends
     departs = false;
     run_id_ = next_run_id_;
+    children_in_transit_.clear();  // which ends them
     co_await let_nobody_in(end);
     co_await record_end(end, departs, Deadline::in(std::chrono::seconds(1)));
   }
@@ -106,6 +112,9 @@ Task<> Daemon::record_end(const End& end, bool departs, Deadline deadline) {
                            static_cast<int>(end.verdict.exit_code), now);
       if (!ended) return std::unexpected(ended.error());
       if (!departs) return 0;
+      std::vector<std::int64_t> handed_over;
+      for (const ChildInTransit& child : children_in_transit_) handed_over.push_back(child.number);
+      if (auto ok = hand_over_turns(db, handed_over); !ok) return std::unexpected(ok.error());
       // The next run begins here and now, so that it has an end even if its program never comes to open the store.
       return begin_run(db, this_run(next_version(), now));
     });

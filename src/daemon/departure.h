@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lifecycle/handover.h"
+#include "process/child_handover.h"
 
 namespace talaria {
 
@@ -27,6 +28,7 @@ struct Program {
 struct Departure {
   Program program;
   Luggage luggage;
+  std::vector<ChildInTransit> children;                          // alive as long as this is
   std::vector<std::pair<std::string, std::string>> environment;  // of the manager's, taken away at the start
 };
 

@@ -145,7 +145,7 @@ std::string Daemon::next_version() const {
 }
 
 Departure Daemon::pack() {
-  Departure departure{.program = next_program_, .luggage = {}, .environment = notifier_.taken()};
+  Departure departure{.program = next_program_, .luggage = {}, .children = {}, .environment = notifier_.taken()};
   if (departure.program.path.empty()) {
     // A restart: as a service manager would, with what is installed by now. If it can't be executed, we are.
     if (auto own = own_program()) {
@@ -164,6 +164,7 @@ Departure Daemon::pack() {
   // Copies share the locks of the originals, and keep them.
   copy("lock", lock_->fd());
   copy("home", lock_->home_fd());
+  pack_children(departure);
   const auto connections = [&luggage](const char* name, std::optional<HttpServer>& server) {
     if (!server) return;
     for (UniqueFd& fd : server->take_handed_over()) luggage.fds.push_back({name, std::move(fd)});
@@ -171,6 +172,28 @@ Departure Daemon::pack() {
   connections("api.connection", api_server_);
   connections("control.connection", control_server_);
   return departure;
+}
+
+void Daemon::pack_children(Departure& departure) {
+  auto& luggage = departure.luggage;
+  for (ChildInTransit& child : children_in_transit_) {
+    const auto pack = [&](const char* what, UniqueFd fd) {
+      if (fd) luggage.fds.push_back({fmt::format("child.{}.{}", child.number, what), std::move(fd)});
+    };
+    const auto pack_text = [&](const char* what, const std::string& text) {
+      if (text.empty()) return;
+      if (auto fd = text_as_fd(text)) pack(what, std::move(*fd));
+    };
+    pack("in", std::move(child.in));
+    pack("out", std::move(child.out));
+    pack("err", std::move(child.err));
+    pack_text("input", child.input);
+    pack_text("output", child.output);
+    pack_text("errors", child.errors);
+    const auto deadline = std::chrono::duration_cast<Millis>(child.deadline.at().time_since_epoch());
+    luggage.facts.children.push_back({child.number, child.pid, deadline.count()});
+  }
+  departure.children = std::move(children_in_transit_);
 }
 
 // ---- The other side
@@ -190,6 +213,25 @@ bool Daemon::adopt_home() {
   else if (luggage_->facts.from_version != program_version())
     log::info("upgraded from {} to {}", luggage_->facts.from_version, program_version());
   return true;
+}
+
+// Claimed before anybody reaps: the exit code of one that has ended meanwhile is its turn's.
+void Daemon::receive_children() {
+  for (const auto& facts : luggage_->facts.children) {
+    const auto take = [&](const char* what) { return luggage_->take(fmt::format("child.{}.{}", facts.turn, what)); };
+    ChildInTransit child;
+    child.number = facts.turn;
+    child.pid = static_cast<pid_t>(facts.pid);
+    child.claim = ChildStart().claim(child.pid);
+    child.in = take("in");
+    child.out = take("out");
+    child.err = take("err");
+    child.input = take_text(take("input"));
+    child.output = take_text(take("output"));
+    child.errors = take_text(take("errors"));
+    child.deadline = Deadline(SteadyClock::time_point(Millis(facts.deadline_ms)));
+    wiring_.children->arrived(std::move(child));
+  }
 }
 
 void Daemon::adopt_connections(const char* name, HttpServer& server) {

@@ -38,7 +38,7 @@ std::map<std::string, std::unique_ptr<Agent>> make_agents(const Config& config, 
     if (agent.kind == "echo") {
       agents[name] = make_echo_agent();
     } else if (agent.kind == "command") {
-      agents[name] = make_command_agent(agent, wiring.hidden_environment);
+      agents[name] = make_command_agent(agent, wiring.hidden_environment, wiring.children);
     } else {
       const auto key = wiring.agent_keys.find(name);
       agents[name] = make_openai_agent(agent, key != wiring.agent_keys.end() ? key->second : std::string(), executor);

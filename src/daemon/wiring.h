@@ -10,6 +10,7 @@
 #include "agent/agent.h"
 #include "channel/channel.h"
 #include "config/loading.h"
+#include "process/child_handover.h"
 
 namespace talaria {
 
@@ -22,6 +23,7 @@ struct Wiring {
   };
   std::map<std::string, ChannelSecrets> channel_secrets;  // by channel
   std::vector<std::string> hidden_environment;            // names that no child may inherit
+  std::shared_ptr<ChildHandover> children;                // those of command agents, between two programs
 };
 
 // A secret that can't be read becomes a diagnostic of `loaded`.

@@ -205,6 +205,7 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
   if (!co_await begin(row, history)) co_return;
   AgentRequest request;
   request.session = row.session_key;
+  request.turn = row.id;
   std::vector<ChatMessage> messages{{Role::user, row.prompt}};
   if (!row.request.empty()) {
     // A direct turn that was cut off; its key will find the answer.
@@ -216,6 +217,10 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
   }
   request.messages = runner.conversation(row.agent, history, std::move(messages));
   NoSink sink;
+  struct Ended {  // also when it is left to another program
+    Event& event;
+    ~Ended() { event.pulse(); }
+  } ended{turn_ended};
   auto outcome = co_await runner.ask(row.agent, std::move(request), row.id, sink);
   const std::int64_t reply = co_await runner.finish(row.id, std::move(outcome));
   if (reply != 0) delivery.queued(row.route.channel, row.route.conversation);
@@ -285,6 +290,7 @@ Task<std::expected<DirectAnswer, DirectFailure>> Gateway::run_direct(DirectTurn 
   run.request.session = row.session_key;
   run.request.temperature = turn.temperature;
   run.request.max_tokens = turn.max_tokens;
+  if (keyed) run.request.turn = id;  // else nobody can fetch its answer from the next program
 
   TurnOutcome outcome;
   if (keyed) {

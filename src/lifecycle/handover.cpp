@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <limits>
 #include <set>
 
 #include "process/record_json.h"
@@ -49,6 +50,27 @@ Result<std::vector<Handover::Fd>> parse_fds(const json::object& object) {
   return fds;
 }
 
+Result<std::vector<Handover::Child>> parse_children(const json::object& object) {
+  const auto* value = object.if_contains("children");
+  const auto* array = value != nullptr ? value->if_array() : nullptr;
+  if (array == nullptr) return wrong("\"children\" is missing");
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max() / 1'000'000;  // in a clock's nanoseconds
+  std::vector<Handover::Child> children;
+  std::set<std::int64_t> turns;
+  std::set<std::int64_t> pids;
+  for (const auto& each : *array) {
+    const auto* entry = each.if_object();
+    if (entry == nullptr) return wrong("\"children\" holds something else than objects");
+    const auto turn = number_member(*entry, "turn", 1, std::numeric_limits<std::int64_t>::max());
+    const auto pid = number_member(*entry, "pid", 2, std::numeric_limits<std::int32_t>::max());
+    const auto deadline = number_member(*entry, "deadline_ms", 0, most);
+    if (!turn || !pid || !deadline) return wrong("a child's member is missing or out of range");
+    if (!turns.insert(*turn).second || !pids.insert(*pid).second) return wrong("a child is named twice");
+    children.push_back({*turn, *pid, *deadline});
+  }
+  return children;
+}
+
 // The descriptor that the variable names, when it is a memfd that nobody can change any more.
 UniqueFd sealed_memfd(const char* text) {
   const std::string_view digits(text);
@@ -72,6 +94,10 @@ std::string format_handover(const Handover& handover) {
   json::array fds;
   for (const auto& fd : handover.fds) fds.push_back({{"name", record_text(fd.name, 64)}, {"fd", fd.number}});
   object["fds"] = std::move(fds);
+  json::array children;
+  for (const auto& child : handover.children)
+    children.push_back({{"turn", child.turn}, {"pid", child.pid}, {"deadline_ms", child.deadline_ms}});
+  object["children"] = std::move(children);
   return json::serialize(object) + "\n";
 }
 
@@ -106,6 +132,9 @@ Result<Handover> parse_handover(std::string_view text) {
   auto fds = parse_fds(*object);
   if (!fds) return std::unexpected(fds.error());
   handover.fds = std::move(*fds);
+  auto children = parse_children(*object);
+  if (!children) return std::unexpected(children.error());
+  handover.children = std::move(*children);
   return handover;
 }
 
@@ -119,6 +148,20 @@ std::vector<UniqueFd> Luggage::take_all(std::string_view name) {
   for (InheritedFd& each : fds)
     if (each.name == name && each.fd) taken.push_back(std::move(each.fd));
   return taken;
+}
+
+Result<UniqueFd> text_as_fd(std::string_view text) {
+  UniqueFd memory(::memfd_create("talaria-text", MFD_CLOEXEC));
+  if (!memory) return fail_errno(errno, "memfd_create");
+  if (auto written = write_at_start(memory.get(), text, "a memfd"); !written) return std::unexpected(written.error());
+  return memory;
+}
+
+std::string take_text(UniqueFd fd) {
+  constexpr std::size_t most = 64 * 1024 * 1024;
+  if (!fd) return {};
+  auto text = read_small(fd.get(), most, "a memfd");
+  return text ? std::move(*text) : std::string();
 }
 
 Result<UniqueFd> send_handover(Luggage& luggage) {

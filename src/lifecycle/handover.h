@@ -35,6 +35,15 @@ struct Handover {
     friend bool operator==(const Fd&, const Fd&) = default;
   };
   std::vector<Fd> fds;
+  // Children of agents that run on. Their descriptors are named "child.TURN.in" and so on; what was read of them and
+  // is still to be written are memfds of their own.
+  struct Child {
+    std::int64_t turn = 0;
+    std::int64_t pid = 0;
+    std::int64_t deadline_ms = 0;  // CLOCK_MONOTONIC, which goes on
+    friend bool operator==(const Child&, const Child&) = default;
+  };
+  std::vector<Child> children;
 
   friend bool operator==(const Handover&, const Handover&) = default;
 };
@@ -51,6 +60,10 @@ struct Luggage {
   [[nodiscard]] UniqueFd take(std::string_view name);
   [[nodiscard]] std::vector<UniqueFd> take_all(std::string_view name);
 };
+
+// A text of any length that travels as a descriptor. take_text: empty for none; at most 64 MiB.
+[[nodiscard]] Result<UniqueFd> text_as_fd(std::string_view text);
+[[nodiscard]] std::string take_text(UniqueFd fd);
 
 // Makes the descriptors survive execve(2) and sets the variable. The caller executes at once, on the only thread, with
 // the memfd that is returned still open.

@@ -17,7 +17,8 @@ Handover example() {
           .to_version = "0.2.0",
           .failure = {},
           .run_id = 17,
-          .fds = {{"lock", 5}, {"api", 7}, {"api.connection", 9}, {"api.connection", 11}}};
+          .fds = {{"lock", 5}, {"api", 7}, {"api.connection", 9}, {"api.connection", 11}},
+          .children = {{3, 4'000, 123'456}, {5, 4'001, 123'457}}};
 }
 
 TEST(Handover, IsReadAsItWasWritten) {
@@ -51,12 +52,26 @@ TEST(Handover, RefusesWhatIsNotAsItMustBe) {
     EXPECT_NE(at, std::string::npos) << from;
     return text.replace(at, from.size(), to);
   };
-  for (const std::string& bad :
-       {with("\"format\":1", "\"format\":2"), with("\"format\":1", "\"format\":\"1\""), with("handover", "something"),
-        with("\"fd\":5", "\"fd\":2"), with("\"fd\":5", "\"fd\":-1"), with("\"fd\":5", "\"fd\":7"),
-        with("\"fd\":5", "\"fd\":5.5"), with("\"run_id\":17", "\"run_id\":-1"), with("\"fds\":[", "\"fds\":[1,"),
-        with("\"pid\":42", "\"pid\":0"), with("\"failure\":\"\"", "\"failure\":1"), with("}\n", "} x"),
-        std::string("{}"), std::string("[]"), std::string(2'000'000, ' ')}) {
+  for (const std::string& bad : {with("\"format\":1", "\"format\":2"),
+                                 with("\"format\":1", "\"format\":\"1\""),
+                                 with("handover", "something"),
+                                 with("\"fd\":5", "\"fd\":2"),
+                                 with("\"fd\":5", "\"fd\":-1"),
+                                 with("\"fd\":5", "\"fd\":7"),
+                                 with("\"fd\":5", "\"fd\":5.5"),
+                                 with("\"run_id\":17", "\"run_id\":-1"),
+                                 with("\"fds\":[", "\"fds\":[1,"),
+                                 with("\"pid\":42", "\"pid\":0"),
+                                 with("\"turn\":3", "\"turn\":5"),
+                                 with("\"turn\":3", "\"turn\":0"),
+                                 with("\"pid\":4000", "\"pid\":1"),
+                                 with("\"pid\":4000", "\"pid\":4001"),
+                                 with("\"children\":[", "\"children\":[7,"),
+                                 with("\"failure\":\"\"", "\"failure\":1"),
+                                 with("}\n", "} x"),
+                                 std::string("{}"),
+                                 std::string("[]"),
+                                 std::string(2'000'000, ' ')}) {
     EXPECT_FALSE(parse_handover(bad)) << bad.substr(0, 300);
   }
 }

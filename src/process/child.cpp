@@ -29,6 +29,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "process/pidfd.h"
 #include "process/process_group.h"
 #include "process/spawn.h"
 #include "runtime/event.h"
@@ -53,10 +54,15 @@ struct Child {
       : pid(process.pid),
         claim(std::move(process.claim)),
         pidfd(executor, process.pidfd.release()),
-        in(executor, process.in.release()),
-        out(executor, process.out.release()),
-        err(executor, process.err.release()),
-        changed(executor) {}
+        in(executor),
+        out(executor),
+        err(executor),
+        changed(executor) {
+    // Of a child that was handed over, some may be at their end already.
+    if (process.in) in.assign(process.in.release());
+    if (process.out) out.assign(process.out.release());
+    if (process.err) err.assign(process.err.release());
+  }
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
   ~Child();
@@ -80,6 +86,9 @@ struct Child {
   bool out_closed = false;
   bool err_closed = false;
   bool over_limit = false;
+  bool asked_for = false;  // another program is to go on with it
+  std::string input;
+  std::size_t written = 0;  // of the input
   std::string bug;
   ChildResult result;
 };
@@ -133,14 +142,15 @@ ssize_t write_without_signal(int fd, std::string_view text) {
 }
 
 // A child that doesn't read its input, or not all of it, is within its rights.
-Task<> feed(std::shared_ptr<Child> child, std::string input) {
-  std::string_view left = input;
-  while (!left.empty()) {
+Task<> feed(std::shared_ptr<Child> child) {
+  while (child->written < child->input.size()) {
     const auto [ec] = co_await child->in.async_wait(Descriptor::wait_write, use_task);
+    if (child->asked_for) co_return;  // the next program writes the rest
     if (ec) break;
-    const ssize_t n = write_without_signal(child->in.native_handle(), left);
+    const ssize_t n =
+        write_without_signal(child->in.native_handle(), std::string_view(child->input).substr(child->written));
     if (n < 0 && errno != EAGAIN && errno != EINTR) break;
-    left.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+    child->written += static_cast<std::size_t>(std::max<ssize_t>(n, 0));
   }
   error_code ignored;
   child->in.close(ignored);
@@ -162,6 +172,7 @@ Task<> collect_output(std::shared_ptr<Child> child, std::size_t max_output,
       child->changed.pulse();
     }
   }
+  if (child->asked_for) co_return;
   child->out_closed = true;
   child->changed.pulse();
 }
@@ -175,6 +186,7 @@ Task<> collect_errors(std::shared_ptr<Child> child) {
     tail.append(buffer, 0, n);
     if (tail.size() > kept_errors) tail.erase(0, tail.size() - kept_errors);
   }
+  if (child->asked_for) co_return;
   child->err_closed = true;
   child->changed.pulse();
 }
@@ -193,6 +205,7 @@ Task<Result<>> attend(std::shared_ptr<Child> child, Deadline deadline) {
   while (!child->finished()) {
     if (child->over_limit) co_return fail(ErrorKind::limit, "it wrote more output than is allowed and was stopped");
     if (!child->bug.empty()) co_return fail(ErrorKind::internal, child->bug);
+    if (child->asked_for && !child->exited) co_return fail(ErrorKind::cancelled, "another program goes on with it");
     if (child->exited && !noticed) {
       noticed = true;
       until = Deadline::in(pipes_after_exit);
@@ -241,21 +254,72 @@ Task<> end_group(std::shared_ptr<Child> child, Millis grace) {
   if (child->reaped) co_await await_empty(child->pid);
 }
 
+Task<> await_handover(std::shared_ptr<Child> child, Event& asked) {
+  co_await asked.wait();
+  child->asked_for = true;
+  child->changed.pulse();
+}
+
+// A child that came from the program before us, as if we had just started it.
+Result<SpawnedProcess> receive(ChildInTransit& arrived) {
+  SpawnedProcess process;
+  // Safe although it comes late: only we can reap it.
+  process.pidfd = UniqueFd(::pidfd_open(arrived.pid, 0));
+  if (!process.pidfd) return fail_errno(errno, fmt::format("go on with process {}", arrived.pid));
+  process.pid = arrived.pid;
+  process.claim = std::move(arrived.claim);
+  process.in = std::move(arrived.in);
+  process.out = std::move(arrived.out);
+  process.err = std::move(arrived.err);
+  arrived.let_go();
+  return process;
+}
+
+// Whoever reads and writes has stopped; the descriptors go as they are.
+void leave_child(Child& child, const ChildTicket& ticket, Deadline deadline) {
+  const auto release = [](Descriptor& from) { return from.is_open() ? UniqueFd(from.release()) : UniqueFd(); };
+  ChildInTransit transit;
+  transit.number = ticket.number;
+  transit.pid = child.pid;
+  transit.claim = std::move(child.claim);
+  transit.in = release(child.in);
+  if (!child.out_closed) transit.out = release(child.out);
+  if (!child.err_closed) transit.err = release(child.err);
+  transit.input = child.input.substr(child.written);
+  transit.output = std::move(child.result.out);
+  transit.errors = std::move(child.result.err_tail);
+  transit.deadline = deadline;
+  child.given_up = true;  // by this object, not by us
+  ticket.handover->leave(std::move(transit));
+}
+
 Task<Result<ChildResult>> run_body(ChildSpec spec, std::string input, std::size_t max_output, Deadline deadline,
-                                   Millis grace, std::function<void(std::string_view)> on_output) {
+                                   Millis grace, std::function<void(std::string_view)> on_output, ChildTicket ticket) {
   const auto executor = co_await asio::this_coro::executor;
-  auto process = spawn_group(spec);
+  auto arrived = ticket.valid() ? ticket.handover->take(ticket.number) : std::nullopt;
+  auto process = arrived ? receive(*arrived) : spawn_group(spec);
   if (!process) co_return std::unexpected(process.error());
   const auto child = std::make_shared<Child>(executor, std::move(*process));
+  child->input = std::move(input);
+  if (arrived) {
+    deadline = deadline.earlier(arrived->deadline);
+    child->input = std::move(arrived->input);
+    child->result.out = std::move(arrived->output);
+    child->result.err_tail = std::move(arrived->errors);
+    child->out_closed = !child->out.is_open();
+    child->err_closed = !child->err.is_open();
+    if (on_output && !child->result.out.empty()) on_output(child->result.out);
+  }
   TaskGroup helpers(executor, [weak = std::weak_ptr(child)](std::string_view task, std::string_view what) {
     const auto there = weak.lock();
     if (!there) return;
     there->bug = fmt::format("{}: {}", task, what);
     there->changed.pulse();
   });
-  helpers.spawn("child's input", feed(child, std::move(input)));
-  helpers.spawn("child's output", collect_output(child, max_output, std::move(on_output)));
-  helpers.spawn("child's errors", collect_errors(child));
+  if (child->in.is_open()) helpers.spawn("child's input", feed(child));
+  if (!child->out_closed) helpers.spawn("child's output", collect_output(child, max_output, std::move(on_output)));
+  if (!child->err_closed) helpers.spawn("child's errors", collect_errors(child));
+  if (ticket.valid()) helpers.spawn("child's handover", await_handover(child, ticket.handover->asked()));
   helpers.spawn("child's end", await_exit(child));
 
   Result<> outcome;
@@ -268,6 +332,11 @@ Task<Result<ChildResult>> run_body(ChildSpec spec, std::string input, std::size_
   }
   // From here on to the end, whoever cancels waits for us.
   co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+  if (!cancelled && !outcome && outcome.error().kind == ErrorKind::cancelled) {
+    co_await helpers.stop();
+    leave_child(*child, ticket, deadline);
+    throw boost::system::system_error(asio::error::operation_aborted, "run_child: handed over");
+  }
   child->result.truncated = child->exited && !child->out_closed;
   co_await end_group(child, grace);
   co_await helpers.stop();
@@ -283,12 +352,12 @@ Task<Result<ChildResult>> run_body(ChildSpec spec, std::string input, std::size_
 }  // namespace
 
 Task<Result<ChildResult>> run_child(ChildSpec spec, std::string input, std::size_t max_output, Deadline deadline,
-                                    Millis grace, std::function<void(std::string_view)> on_output) {
+                                    Millis grace, std::function<void(std::string_view)> on_output, ChildTicket ticket) {
   if (deadline.expired()) co_return fail(ErrorKind::timeout, "there was no time left to start the command");
   // A coroutine thread of its own has cancellation of its own: see rule 3 above.
   co_return co_await asio::co_spawn(
       co_await asio::this_coro::executor,
-      run_body(std::move(spec), std::move(input), max_output, deadline, grace, std::move(on_output)),
+      run_body(std::move(spec), std::move(input), max_output, deadline, grace, std::move(on_output), ticket),
       asio::use_awaitable);
 }
 

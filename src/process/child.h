@@ -11,6 +11,7 @@
 #include <boost/asio/any_io_executor.hpp>
 
 #include "base/result.h"
+#include "process/child_handover.h"
 #include "runtime/deadline.h"
 #include "runtime/task.h"
 
@@ -42,9 +43,15 @@ struct ChildResult {
 // unavailable. A non-zero exit is no error. One that can't be killed (uninterruptible wait) is ErrorKind::internal
 // after 5 s.
 //
+// With a valid ticket, a child of that number that arrived from the program before us (process/child_handover.h) is
+// gone on with instead of starting one; what it wrote until then goes to on_output at once, and the earlier of the two
+// deadlines holds. When the handover is asked for, a child that still runs is left there, and the coroutine ends as if
+// it had been cancelled.
+//
 // The process must not reap children by wait(-1) nor ignore SIGCHLD: exit codes would be lost. What reaps the others,
 // reap_unclaimed(), leaves this one alone. SIGPIPE need not be ignored.
 Task<Result<ChildResult>> run_child(ChildSpec spec, std::string input, std::size_t max_output, Deadline deadline,
-                                    Millis grace = Millis{2'000}, std::function<void(std::string_view)> on_output = {});
+                                    Millis grace = Millis{2'000}, std::function<void(std::string_view)> on_output = {},
+                                    ChildTicket ticket = {});
 
 }  // namespace talaria

@@ -101,6 +101,9 @@ struct TurnEnd {
 // idempotency key: whoever asks again with it is given a new turn. Returns the outbox row's id, 0 without a reply.
 [[nodiscard]] Result<std::int64_t> end_turn(Database& db, const TurnEnd& end, UnixMillis now);
 
+// Turns that go on in the next program were not cut off: this attempt does not count.
+[[nodiscard]] Result<> hand_over_turns(Database& db, const std::vector<std::int64_t>& ids);
+
 // Queued turns after `after`, oldest first.
 [[nodiscard]] Result<std::vector<TurnRow>> queued_turns(Database& db, std::int64_t after, int limit);
 

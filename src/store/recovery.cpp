@@ -87,6 +87,14 @@ Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) 
   return report;
 }
 
+Result<> hand_over_turns(Database& db, const std::vector<std::int64_t>& ids) {
+  for (const std::int64_t id : ids) {
+    auto changed = change(db, "UPDATE turn SET attempts = attempts - 1 WHERE id = ?1 AND state = 'running'", id);
+    if (!changed) return std::unexpected(changed.error());
+  }
+  return {};
+}
+
 Result<int> retire(Database& db, UnixMillis before, int limit) {
   int gone = 0;
   for (const std::string_view sql : {

@@ -38,7 +38,7 @@ kind = "command"
 command = ["/usr/bin/env"]
 [agent.hold]
 kind = "command"
-command = ["/bin/sh", "-c", "touch {home}/begun; cat {home}/release; echo released"]
+command = ["/bin/sh", "-c", "echo $$ >>{home}/begun; printf 'before '; cat {home}/release; cat; echo ' released'"]
 """
 DRIPPED = "piece1 piece2 piece3 piece4 piece5 piece6 end"
 
@@ -181,6 +181,49 @@ def test_an_answer_beyond_the_drain_is_found_under_its_key(gateway):
         release.write("at last ")
     second.join(20)
     assert again and again[0][0] == 200 and "released" in content_of(again[0][1])
+
+
+def test_a_command_goes_on_in_the_new_version(gateway):
+    """Its process, its pipes and what it has written so far: the turn is neither cut off nor run again, however often it changes."""
+    gateway.config.write_text(gateway.config.read_text().replace('"10s"', '"300ms"'))
+    assert upgrade(gateway).returncode == 0
+    os.mkfifo(gateway.home / "release")
+
+    def ask(into):
+        into.append(post(connect(gateway), "hold", "the prompt", False, "key-2"))
+    told = []
+    first = threading.Thread(target=ask, args=(told,))
+    first.start()
+    wait_until((gateway.home / "begun").exists, 10, "the agent runs")
+    child = int((gateway.home / "begun").read_text())
+    for number in range(5):  # more than the attempts that a turn has
+        new_version(gateway.program, 90 + number)
+        assert upgrade(gateway).returncode == 0
+        assert os.stat(f"/proc/{child}")
+    first.join(20)
+    assert told[0][0] == 503
+    answers = []
+    second = threading.Thread(target=ask, args=(answers,))
+    second.start()
+    with open(gateway.home / "release", "w", encoding="utf-8") as release:
+        release.write("between ")
+    second.join(20)
+    assert answers[0][0] == 200 and content_of(answers[0][1]) == "before between the prompt released"
+    assert (gateway.home / "begun").read_text().split() == [str(child)]
+    wait_until(lambda: not os.path.exists(f"/proc/{child}"), 5, "it is reaped")
+
+
+def test_a_command_that_was_handed_over_ends_with_a_stop(gateway):
+    gateway.config.write_text(gateway.config.read_text().replace('"10s"', '"300ms"'))
+    assert upgrade(gateway).returncode == 0
+    os.mkfifo(gateway.home / "release")
+    threading.Thread(target=lambda: post(connect(gateway), "hold", "x", False, "key-3"), daemon=True).start()
+    wait_until((gateway.home / "begun").exists, 10, "the agent runs")
+    child = int((gateway.home / "begun").read_text())
+    assert upgrade(gateway).returncode == 0
+    assert os.path.exists(f"/proc/{child}")
+    assert gateway.run("gateway", "stop").returncode == 0
+    assert not os.path.exists(f"/proc/{child}")
 
 
 def test_a_restart_by_hand_keeps_connections_too(gateway):

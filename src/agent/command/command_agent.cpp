@@ -60,8 +60,12 @@ std::string end_of(const ChildResult& result) {
 
 class CommandAgent final : public Agent {
  public:
-  CommandAgent(const AgentConfig& config, std::vector<std::string> hidden)
-      : command_(config.command), system_(config.system), timeout_(config.timeout), hidden_(std::move(hidden)) {}
+  CommandAgent(const AgentConfig& config, std::vector<std::string> hidden, std::shared_ptr<ChildHandover> children)
+      : command_(config.command),
+        system_(config.system),
+        timeout_(config.timeout),
+        hidden_(std::move(hidden)),
+        children_(std::move(children)) {}
 
   [[nodiscard]] std::string_view kind() const override { return "command"; }
 
@@ -69,8 +73,9 @@ class CommandAgent final : public Agent {
     const Deadline deadline = timeout_ ? request.deadline.earlier(Deadline::in(*timeout_)) : request.deadline;
     std::string prompt = request.messages.empty() ? std::string() : std::move(request.messages.back().content);
     Answer answer(sink);
-    const auto result = co_await run_child(spec_for(request.session), std::move(prompt), max_output, deadline, grace,
-                                           [&answer](std::string_view bytes) { answer.add(bytes); });
+    const auto result =
+        co_await run_child(spec_for(request.session), std::move(prompt), max_output, deadline, grace,
+                           [&answer](std::string_view bytes) { answer.add(bytes); }, {children_.get(), request.turn});
     if (!result) co_return std::unexpected(error_of(result.error()));
     if (result->exit_code != 0)
       co_return std::unexpected(AgentError{ErrorKind::internal, fmt::format("the command failed ({})", end_of(*result)),
@@ -93,12 +98,14 @@ class CommandAgent final : public Agent {
   std::string system_;
   std::optional<Millis> timeout_;
   std::vector<std::string> hidden_;
+  std::shared_ptr<ChildHandover> children_;
 };
 
 }  // namespace
 
-std::unique_ptr<Agent> make_command_agent(const AgentConfig& config, std::vector<std::string> hidden_environment) {
-  return std::make_unique<CommandAgent>(config, std::move(hidden_environment));
+std::unique_ptr<Agent> make_command_agent(const AgentConfig& config, std::vector<std::string> hidden_environment,
+                                          std::shared_ptr<ChildHandover> children) {
+  return std::make_unique<CommandAgent>(config, std::move(hidden_environment), std::move(children));
 }
 
 }  // namespace talaria

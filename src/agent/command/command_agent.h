@@ -13,11 +13,14 @@
 
 #include "agent/agent.h"
 #include "config/config.h"
+#include "process/child_handover.h"
 
 namespace talaria {
 
-// `hidden_environment`: names of variables that hold secrets of the gateway.
+// `hidden_environment`: names of variables that hold secrets of the gateway. `children`: where a program that runs for
+// a turn goes when another version of the gateway takes over; none: it ends with this one.
 [[nodiscard]] std::unique_ptr<Agent> make_command_agent(const AgentConfig& config,
-                                                        std::vector<std::string> hidden_environment);
+                                                        std::vector<std::string> hidden_environment,
+                                                        std::shared_ptr<ChildHandover> children = {});
 
 }  // namespace talaria

@@ -23,16 +23,16 @@ CRASH = r"""
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-ssize_t send(int fd, const void *text, size_t size, int flags) {
-  static ssize_t (*real)(int, const void *, size_t, int);
-  if (!real) real = dlsym(RTLD_NEXT, "send");
-  if (size > 7 && memcmp(text, "READY=1", 7) == 0) {
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+  static ssize_t (*real)(int, const struct msghdr *, int);
+  if (!real) real = dlsym(RTLD_NEXT, "sendmsg");
+  if (message->msg_iovlen == 1 && message->msg_iov->iov_len > 7 && memcmp(message->msg_iov->iov_base, "READY=1", 7) == 0) {
     char line[256] = "";
     FILE *config = fopen(getenv("CRASH_CONFIG"), "r");
     if (config && fgets(line, sizeof line, config) && strncmp(line, "# crash-me", 10) == 0) raise(SIGSEGV);
     if (config) fclose(config);
   }
-  return real(fd, text, size, flags);
+  return real(fd, message, flags);
 }
 """
 FOR = rounds(6, 120)  # seconds

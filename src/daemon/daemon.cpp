@@ -25,6 +25,7 @@ Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config co
       self_(who_am_i()),
       supervision_(find_supervision()),
       luggage_(std::move(luggage)),
+      children_(std::make_shared<ChildHandover>(executor)),
       listeners_(notifier_, std::move(inherited)),
       life_(notifier_),
       end_(executor),
@@ -38,7 +39,6 @@ Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config co
              [](std::string_view task, std::string_view what) { log::error("{}: internal error: {}", task, what); }) {}
 
 Task<GatewayExit> Daemon::run() {
-  wiring_.children = std::make_shared<ChildHandover>(executor_);
   if (luggage_) {
     receive_children();
     for (const char* name : {"api", "control"}) listeners_.inherit(name, luggage_->take(name));

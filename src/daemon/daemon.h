@@ -100,6 +100,7 @@ class Daemon {
   const Supervision supervision_;
   const Notifier notifier_;
   std::optional<Luggage> luggage_;
+  const std::shared_ptr<ChildHandover> children_;
   Listeners listeners_;
   Life life_;
   EndRequest end_;

@@ -287,7 +287,7 @@ Task<bool> Daemon::start_gateway() {
                                   .clock = &clock_,
                                   .store = &*store_,
                                   .config = &config_,
-                                  .agents = make_agents(config_, wiring_, executor_),
+                                  .agents = make_agents(config_, wiring_, children_, executor_),
                                   .channels = make_channels(config_, wiring_, executor_, clock_),
                                   .on_bug = [](std::string_view task, std::string_view what) {
                                     log::error("{}: internal error: {}", task, what);

@@ -28,7 +28,7 @@ Task<GatewayExit> Daemon::stop() {
     life_.enter_changing(end.verdict.cause);
     co_await finish_exchanges(drain);
     // What command agents still run needs not be waited for: it goes on in the next program.
-    if (end.execute_again) wiring_.children->ask();
+    if (end.execute_again) children_->ask();
   }
   bool departs = end.execute_again && lock_;
   if (!departs) co_await let_nobody_in(end);
@@ -52,10 +52,10 @@ Task<GatewayExit> Daemon::stop() {
   if (departs) co_await signals_.judged(Deadline::in(std::chrono::seconds(1)));
   if (departs && !end.execute_again) {
     departs = false;
-    (void)wiring_.children->take_all();  // there is no next program for them
+    (void)children_->take_all();  // there is no next program for them
     co_await let_nobody_in(end);
   }
-  if (departs) children_in_transit_ = wiring_.children->take_all();
+  if (departs) children_in_transit_ = children_->take_all();
   co_await record_end(end, departs, Deadline::in(std::chrono::seconds(5)));
   clean = co_await tasks_.stop(closing) && clean;
   if (control_server_ && departs) co_await finish_control();

@@ -230,7 +230,7 @@ void Daemon::receive_children() {
     child.output = take_text(take("output"));
     child.errors = take_text(take("errors"));
     child.deadline = Deadline(SteadyClock::time_point(Millis(facts.deadline_ms)));
-    wiring_.children->arrived(std::move(child));
+    children_->arrived(std::move(child));
   }
 }
 

@@ -32,13 +32,14 @@ Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file) {
 }
 
 std::map<std::string, std::unique_ptr<Agent>> make_agents(const Config& config, const Wiring& wiring,
+                                                          const std::shared_ptr<ChildHandover>& children,
                                                           asio::any_io_executor executor) {
   std::map<std::string, std::unique_ptr<Agent>> agents;
   for (const auto& [name, agent] : config.agents) {
     if (agent.kind == "echo") {
       agents[name] = make_echo_agent();
     } else if (agent.kind == "command") {
-      agents[name] = make_command_agent(agent, wiring.hidden_environment, wiring.children);
+      agents[name] = make_command_agent(agent, wiring.hidden_environment, children);
     } else {
       const auto key = wiring.agent_keys.find(name);
       agents[name] = make_openai_agent(agent, key != wiring.agent_keys.end() ? key->second : std::string(), executor);

@@ -23,13 +23,14 @@ struct Wiring {
   };
   std::map<std::string, ChannelSecrets> channel_secrets;  // by channel
   std::vector<std::string> hidden_environment;            // names that no child may inherit
-  std::shared_ptr<ChildHandover> children;                // those of command agents, between two programs
 };
 
 // A secret that can't be read becomes a diagnostic of `loaded`.
 [[nodiscard]] Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file);
 
+// `children`: those of command agents, between two programs.
 [[nodiscard]] std::map<std::string, std::unique_ptr<Agent>> make_agents(const Config& config, const Wiring& wiring,
+                                                                        const std::shared_ptr<ChildHandover>& children,
                                                                         asio::any_io_executor executor);
 [[nodiscard]] std::vector<std::unique_ptr<Channel>> make_channels(const Config& config, const Wiring& wiring,
                                                                   asio::any_io_executor executor,

@@ -23,6 +23,9 @@ constexpr Millis look_patience{2'000};
 constexpr Millis look_every{20};
 // For the drain, whose length is the configuration's, and the start.
 constexpr Millis change_patience{10 * 60'000};
+// While nobody holds the profile's lock: a manager starts the next one within this.
+constexpr Millis patience_with_nobody{1'000};
+constexpr Millis patience_with_manager{15'000};
 
 std::string text_of(const json::object& object, const char* name) {
   const json::value* value = object.if_contains(name);
@@ -47,9 +50,7 @@ int await_change(const ProfilePaths& paths, const json::object& before, const st
   const std::string since = text_of(before, "since");
   const auto* pid = before.if_contains("pid");
   const std::string from = text_of(before, "version");
-  const auto lock = ask_instance_lock(paths.state_directory);
-  const auto owner = lock && lock->record ? ProcessHandle::open(lock->record->incarnation)
-                                          : Result<ProcessHandle>(fail(ErrorKind::not_found, ""));
+  auto nobody_since = SteadyClock::now();
   const auto deadline = Deadline::in(change_patience);
   while (!deadline.expired()) {
     const auto now = ask(paths, "GET", "/control/status", {}, look_patience);
@@ -63,19 +64,18 @@ int await_change(const ProfilePaths& paths, const json::object& before, const st
       }
       if (pid != nullptr && now->at("pid") != *pid) {
         return report({ErrorKind::internal,
-                       fmt::format("version {} ended right after it took over; version {} runs now (`talaria gateway "
-                                   "history` tells more)",
+                       fmt::format("the process ended instead of becoming version {}, or right afterwards; version {} "
+                                   "runs now (`talaria gateway history` tells why)",
                                    to, text_of(*now, "version"))});
       }
       fmt::print("upgraded from {} to {}\n", from, text_of(*now, "version"));
       return 0;
     }
-    if (!now && owner && owner->ended() && now.error().kind == ErrorKind::unavailable) {
-      // Under a manager the next one comes; without one nobody does.
-      if (const auto held = ask_instance_lock(paths.state_directory);
-          before.at("unit").is_null() && held && !held->held)
-        return report({ErrorKind::internal, "the gateway ended instead; its standard error says why"});
-    }
+    const auto held = ask_instance_lock(paths.state_directory);
+    if (now || !held || held->held) nobody_since = SteadyClock::now();
+    if (SteadyClock::now() - nobody_since >
+        (before.at("unit").is_null() ? patience_with_nobody : patience_with_manager))
+      return report({ErrorKind::internal, "the gateway ended instead; `talaria gateway history` tells why"});
     std::this_thread::sleep_for(look_every);
   }
   fmt::print(stderr, "talaria: the gateway is still at it\n");

@@ -1,10 +1,11 @@
 """`gateway upgrade` as a service (L9): the same main process for the manager, which never hears of a stop or a start."""
 
 import json
+import threading
 
 import pytest
 
-from gateway import INSTALLED, KEY
+from gateway import CONFIG, INSTALLED, KEY
 from lab import wait_until
 from support.clients import Clients
 from support.programs import broken, new_version, write_program
@@ -76,6 +77,21 @@ def test_a_program_that_dies_after_it_took_over_is_mended_and_named(gateway, nex
     assert crash["verdict"] == "crash" and "exit code" in crash["cause"]
     assert upgraded["verdict"] == "upgrade"
     assert gateway.restarts() == 1
+
+
+def test_a_stop_job_during_an_upgrade_wins(gateway, next_program):
+    """The new program must not find itself running in a unit that is being stopped."""
+    gateway.configure(CONFIG.replace('"1s"', '"20s"'))
+    gateway.enter("in_turn")
+    new_version(next_program, 83)
+    asking = threading.Thread(target=upgrade, args=(gateway,))
+    asking.start()
+    wait_until(lambda: gateway.status()["state"] == "draining", 10, "the upgrade drains")
+    gateway.systemctl("stop", gateway.unit).check()
+    gateway.assert_stopped_as_planned(restarts=0, leftovers=True)
+    gateway.start()  # which the command that waited for the upgrade sees, too
+    asking.join(60)
+    assert runs(gateway)[1]["verdict"] == "planned"
 
 
 @pytest.mark.torture

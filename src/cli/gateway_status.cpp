@@ -1,4 +1,4 @@
-// `talaria gateway status` and `history`. The live process is asked first and believed over every file; only when
+// `talaria gateway status`. The live process is asked first and believed over every file; only when
 // nobody answers do the lock, the service manager and the ledger speak, each for what it knows.
 #include <fmt/format.h>
 
@@ -10,11 +10,10 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
-#include "cli/table.h"
+#include "cli/ledger.h"
 #include "lifecycle/run_json.h"
 #include "process/instance_lock.h"
 #include "service/manager.h"
-#include "store/database.h"
 
 namespace talaria::cli {
 namespace json = boost::json;
@@ -36,16 +35,6 @@ std::optional<UnitAnswer> ask_manager(Scope scope, const std::string& unit) {
                  });
   loop.run();
   return found;
-}
-
-// Newest first; empty when there is no ledger yet.
-Result<std::vector<RunRow>> read_ledger(const ProfilePaths& paths, int limit) {
-  auto db = Database::open_to_read(paths.database());
-  if (!db) {
-    if (db.error().kind == ErrorKind::not_found) return std::vector<RunRow>{};
-    return std::unexpected(db.error());
-  }
-  return list_runs(**db, limit);
 }
 
 json::object blank_status(const ProfilePaths& paths, Scope scope) {
@@ -174,28 +163,6 @@ int status_command(const Context& context, bool as_json) {
   return exit_code_of(status);
 }
 
-int history_command(const Context& context, bool as_json, int n) {
-  auto paths = context.paths();
-  if (!paths) return report(paths.error());
-  auto runs = read_ledger(*paths, n);
-  if (!runs) return report(runs.error());
-  if (as_json) {
-    json::array array;
-    for (const RunRow& run : *runs) array.push_back(to_json(run));
-    fmt::print("{}\n", json::serialize(json::object{{"profile", paths->profile}, {"runs", std::move(array)}}));
-    return 0;
-  }
-  std::vector<std::vector<std::string>> rows{{"STARTED", "PID", "ENDED", "VERDICT", "EXIT", "CAUSE"}};
-  for (const RunRow& run : *runs) {
-    rows.push_back({format_rfc3339(run.started_at), fmt::format("{}", run.pid),
-                    run.ended_at ? format_rfc3339(*run.ended_at) : "-", run.verdict.empty() ? "-" : run.verdict,
-                    run.verdict.empty() || run.exit_code < 0 ? "-" : fmt::format("{}", run.exit_code),
-                    printable(run.cause)});
-  }
-  fmt::print("{}", rows.size() == 1 ? "This profile has never run.\n" : format_table(rows));
-  return 0;
-}
-
 }  // namespace
 
 void add_gateway_status(CLI::App& parent, Context& context) {
@@ -206,16 +173,6 @@ void add_gateway_status(CLI::App& parent, Context& context) {
   auto as_json = std::make_shared<bool>(false);
   command->add_flag("--json", *as_json, "Print one JSON document");
   command->callback([&context, as_json] { context.exit_code = status_command(context, *as_json); });
-}
-
-void add_gateway_history(CLI::App& parent, Context& context) {
-  CLI::App* command = parent.add_subcommand("history", "List the runs of this profile and how each ended");
-  command->footer("Newest first; also when no gateway runs.\n\nExample:\n  talaria gateway history -n 5");
-  auto as_json = std::make_shared<bool>(false);
-  auto n = std::make_shared<int>(20);
-  command->add_flag("--json", *as_json, "Print one JSON document");
-  command->add_option("-n", *n, "How many (default 20)")->check(CLI::Range(1, 100'000));
-  command->callback([&context, as_json, n] { context.exit_code = history_command(context, *as_json, *n); });
 }
 
 }  // namespace talaria::cli

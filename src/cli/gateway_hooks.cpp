@@ -66,7 +66,8 @@ void record_exit(const Context& context) {
                           .exit_code = variable("EXIT_CODE"),
                           .exit_status = variable("EXIT_STATUS"),
                           .pid = last_owner(paths->state_directory),
-                          .invocation_id = variable("INVOCATION_ID")};
+                          .invocation_id = variable("INVOCATION_ID"),
+                          .oom_kills = oom_kills_here()};
   if (record.service_result.empty())
     return complain({ErrorKind::invalid, "record-exit is for the unit's ExecStopPost="});
   // No state directory: the gateway never came that far, and there is nothing to tell.

@@ -1,16 +1,55 @@
 #include "cli/ledger.h"
 
+#include <algorithm>
+
+#include "lifecycle/run_ledger.h"
+#include "process/instance_lock.h"
 #include "store/database.h"
 
 namespace talaria::cli {
+namespace {
 
-Result<std::vector<RunRow>> read_ledger(const ProfilePaths& paths, int limit) {
+Result<std::vector<RunRow>> rows(const ProfilePaths& paths, int limit) {
   auto db = Database::open_to_read(paths.database());
   if (!db) {
     if (db.error().kind == ErrorKind::not_found) return std::vector<RunRow>{};
     return std::unexpected(db.error());
   }
   return list_runs(**db, limit);
+}
+
+// The newest open run goes on when somebody owns the home.
+std::optional<Incarnation> who_lives(const ProfilePaths& paths, const std::vector<RunRow>& runs) {
+  const auto lock = ask_instance_lock(paths.state_directory);
+  if (!lock || !lock->held || runs.empty()) return std::nullopt;
+  const RunRow& newest = runs.front();
+  return Incarnation{static_cast<pid_t>(newest.pid), newest.process_start, newest.boot_id};
+}
+
+}  // namespace
+
+Result<std::vector<RunRow>> read_ledger(const ProfilePaths& paths, int limit) {
+  auto runs = rows(paths, std::max(limit, runs_to_settle));
+  if (!runs) return runs;
+  const auto self = this_incarnation();
+  // What was forgotten would look new: nothing from before the oldest run counts.
+  const Settling settling{.boot_id = self ? self->boot_id : std::string(),
+                          .alive = who_lives(paths, *runs),
+                          .now = SystemWallClock().now(),
+                          .oldest = runs->empty() ? 0 : runs->back().started_at};
+  for (RunRow& run : settle(*runs, read_testimony(paths.state_directory), settling)) {
+    const auto place =
+        run.id != 0
+            ? std::ranges::find(*runs, run.id, &RunRow::id)
+            : std::ranges::find_if(*runs, [&](const RunRow& other) { return other.started_at <= run.started_at; });
+    if (run.id != 0) {
+      *place = std::move(run);
+    } else {
+      runs->insert(place, std::move(run));
+    }
+  }
+  if (runs->size() > static_cast<std::size_t>(limit)) runs->resize(static_cast<std::size_t>(limit));
+  return runs;
 }
 
 }  // namespace talaria::cli

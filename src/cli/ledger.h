@@ -1,5 +1,6 @@
 #pragma once
-// The run ledger as a command reads it: straight from the store's file, beside a gateway or without one.
+// The run ledger as a command reads it: straight from the store's file, beside a gateway or without one. Ends that no
+// start has looked into yet are explained here as the next start will (lifecycle/run_ledger.h).
 
 #include <vector>
 
@@ -9,7 +10,7 @@
 
 namespace talaria::cli {
 
-// Newest first; empty when there is no ledger yet.
+// Newest first, at most `limit`; empty when there is no ledger yet. Only a run that goes on has no verdict.
 [[nodiscard]] Result<std::vector<RunRow>> read_ledger(const ProfilePaths& paths, int limit);
 
 }  // namespace talaria::cli

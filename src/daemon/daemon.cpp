@@ -39,6 +39,7 @@ Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config co
              [](std::string_view task, std::string_view what) { log::error("{}: internal error: {}", task, what); }) {}
 
 Task<GatewayExit> Daemon::run() {
+  phases_.enter("starting");
   if (luggage_) {
     receive_children();
     for (const char* name : {"api", "control"}) listeners_.inherit(name, luggage_->take(name));
@@ -54,7 +55,8 @@ Task<GatewayExit> Daemon::run() {
   } else {
     log::warning("{}; delays are waited out when the network comes back", ok.error().what);
   }
-  if (notifier_.watchdog_interval().count() > 0) tasks_.spawn("watchdog", ping_watchdog());
+  watch_.emplace(executor_, watched());
+  tasks_.spawn("watchdog", watch_->run());
 
   const bool started = co_await claim_home() && co_await open_control_socket() && co_await write_lock_record() &&
                        co_await open_store() && co_await back_off() && co_await listen_api() &&
@@ -66,11 +68,17 @@ Task<GatewayExit> Daemon::run() {
   co_return co_await stop();
 }
 
-Task<> Daemon::ping_watchdog() {
-  for (;;) {
-    notifier_.watchdog();
-    co_await sleep_for(notifier_.watchdog_interval() / 2);
-  }
+Watch::Parts Daemon::watched() {
+  return {
+      .notifier = &notifier_,
+      .self = self_,
+      .control_socket = options_.paths.control_socket(),
+      // A start may take its time with the store (a migration, a recovery); it tells the manager so itself.
+      .store = [this] { return store_ && life_.state() == LifeState::running ? &*store_ : nullptr; },
+      .control_is_open =
+          [this] { return control_server_ && control_server_->connections() < control_connections && !end_.asked(); },
+      .reopen_control = [this] { return listen_control(); },
+      .status_detail = [this] { return life_.detail(); }};
 }
 
 // A lock file that somebody deleted is made anew, for those who ask; a home that is gone is the end.

@@ -15,10 +15,12 @@
 #include "daemon/gateway_main.h"
 #include "daemon/listeners.h"
 #include "daemon/stop_guard.h"
+#include "daemon/watch.h"
 #include "daemon/wiring.h"
 #include "gateway/gateway.h"
 #include "lifecycle/end.h"
 #include "lifecycle/life.h"
+#include "lifecycle/run_phases.h"
 #include "lifecycle/signals.h"
 #include "net/http_server.h"
 #include "net/listen.h"
@@ -31,6 +33,9 @@
 #include "store/store.h"
 
 namespace talaria {
+
+// Connections at the control socket at a time: commands, and `send` that waits for its delivery.
+inline constexpr std::size_t control_connections = 64;
 
 class Daemon {
  public:
@@ -74,7 +79,10 @@ class Daemon {
   bool adopt_home();
   void adopt_connections(const char* name, HttpServer& server);
   Task<> record_end(const End& end, bool departs, Deadline deadline);
-  Task<> ping_watchdog();
+  [[nodiscard]] RunEnd run_end(const End& end) const;
+  void tell_end_without_store(const RunEnd& end);
+  [[nodiscard]] Watch::Parts watched();
+  [[nodiscard]] Result<> listen_control();
   Task<> keep_home();
   Task<> watch_network();
   // Did a person ask for this start, rather than a manager that restarts what has ended?
@@ -103,6 +111,7 @@ class Daemon {
   const std::shared_ptr<ChildHandover> children_;
   Listeners listeners_;
   Life life_;
+  RunPhases phases_;
   EndRequest end_;
   Event start_now_;  // an operator's wish: no back-off
   UnixMillis backoff_until_ = 0;
@@ -120,6 +129,8 @@ class Daemon {
   bool checking_upgrade_ = false;
   std::vector<ChildInTransit> children_in_transit_;
   std::optional<boost::json::object> last_end_;
+  std::string manager_job_;  // what the manager was doing when we were told to end; empty: not known
+  int cut_off_ = 0;          // turns
   std::string api_address_;
   UniqueFd api_listener_;  // listens, and nobody accepts yet
 
@@ -128,6 +139,7 @@ class Daemon {
   ApiRouter api_router_;
   std::optional<HttpServer> control_server_;
   std::optional<HttpServer> api_server_;
+  std::optional<Watch> watch_;
   TaskGroup tasks_;
 };
 

@@ -2,11 +2,15 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "base/version.h"
 #include "daemon/daemon.h"
+#include "lifecycle/crash_handler.h"
 #include "lifecycle/run_json.h"
 #include "lifecycle/run_ledger.h"
 #include "lifecycle/takeover.h"
+#include "process/record_json.h"
 #include "process/small_file.h"
 #include "process/wait_ended.h"
 #include "runtime/log.h"
@@ -21,6 +25,13 @@ namespace {
 constexpr Millis retry_time{250};
 // A standby looks at the lock at least this often, and owns the home within 100 ms of its release.
 constexpr Millis standby_time{50};
+
+// The manager's name for this run. Inherited by everything below a service, so it says something only of a supervised
+// process (find_supervision() has judged that).
+std::string invocation_of(const Supervision& supervision) {
+  const char* id = std::getenv("INVOCATION_ID");
+  return supervision.supervised() && id != nullptr ? record_text(id, 64) : std::string();
+}
 
 bool may_pass(const Error& error) {
   return error.kind == ErrorKind::unavailable || error.kind == ErrorKind::conflict || error.kind == ErrorKind::timeout;
@@ -100,6 +111,8 @@ Task<bool> Daemon::claim_home() {
       co_return false;
     }
   }
+  if (auto kept = keep_crash_records(options_.paths.state_directory, self_, invocation_of(supervision_)); !kept)
+    log::warning("crash records go to the log alone: {}", kept.error().what);
   tasks_.spawn("home", keep_home());
   co_return true;
 }
@@ -166,7 +179,7 @@ Task<bool> Daemon::stand_by() {
 
 Task<bool> Daemon::open_control_socket() {
   HttpServerLimits limits;
-  limits.connections = 64;
+  limits.connections = control_connections;
   control_server_.emplace(
       executor_, limits,
       [this](HttpRequest request, HttpExchange& exchange) {
@@ -180,6 +193,15 @@ Task<bool> Daemon::open_control_socket() {
     adopt_connections("control.connection", *control_server_);
     co_return control_server_->serve(std::move(listener->fd));
   });
+}
+
+// Where the socket's file was deleted or is another one's.
+Result<> Daemon::listen_control() {
+  if (auto made = make_directories(options_.paths); !made) return made;
+  // We hold the home's lock: a socket that still answers belongs to a process that is on its way out.
+  auto listener = listeners_.open("control", UnixEndpoint{options_.paths.control_socket()}, false);
+  if (!listener) return std::unexpected(listener.error());
+  return control_server_->serve(std::move(listener->fd));
 }
 
 // The lock decides, its text informs: a full disk must not keep us from answering on the control socket meanwhile.
@@ -202,15 +224,14 @@ RunRow Daemon::this_run(std::string version, UnixMillis started_at) const {
   row.unit = supervision_.unit;
   row.version = std::move(version);
   row.started_at = started_at;
+  row.invocation_id = invocation_of(supervision_);
   return row;
 }
 
 Task<bool> Daemon::open_store() {
   store_.emplace(executor_);
-  const std::string exits_file = options_.paths.state_directory + "/exits.jsonl";
-  std::vector<ManagerExit> exits;
-  if (auto text = read_small_file(exits_file, 256 * 1024)) exits = parse_manager_exits(*text);
-  co_return co_await wait_for("the store", [this, &exits]() -> Task<Result<>> {
+  const Testimony testimony = read_testimony(options_.paths.state_directory);
+  co_return co_await wait_for("the store", [this, &testimony]() -> Task<Result<>> {
     if (auto opened = co_await store_->open(options_.paths.database()); !opened) co_return opened;
     RunRow row = this_run(std::string(program_version()), started_at_);
     row.id = luggage_ ? luggage_->facts.run_id : 0;
@@ -222,9 +243,13 @@ Task<bool> Daemon::open_store() {
     };
     auto opened = co_await store_->write([&, now = clock_.now()](Database& db) -> Result<Opened> {
       Opened o;
-      auto crashed = settle_crashed_runs(db, self_, exits, now, row.id);
-      if (!crashed) return std::unexpected(crashed.error());
-      o.crashed = *crashed;
+      auto settled = settle_runs(db, testimony,
+                                 {.boot_id = self_.boot_id,
+                                  .alive = row.id != 0 ? std::optional(self_) : std::nullopt,
+                                  .now = now,
+                                  .oldest = now - config_.store.retention.count()});
+      if (!settled) return std::unexpected(settled.error());
+      o.crashed = settled->crashed;
       auto runs = list_runs(db, 2);
       if (!runs) return std::unexpected(runs.error());
       o.runs = std::move(*runs);
@@ -305,6 +330,7 @@ Task<bool> Daemon::start_gateway() {
     adopt_connections("api.connection", *api_server_);
   }
   if (end_.asked()) co_return false;
+  phases_.enter("running");
   life_.enter_running(api_address_.empty() ? std::string("running") : fmt::format("running, API on {}", api_address_));
   log::info("ready: profile {}, PID {}{}{}", options_.paths.profile, self_.pid,
             api_address_.empty() ? "" : ", API on " + api_address_,

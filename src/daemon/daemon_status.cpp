@@ -98,6 +98,10 @@ json::object Daemon::status() const {
       status["warnings"] = {fmt::format("upgrade to {} failed: {}", facts.to_version, facts.failure)};
   }
   if (!standby_for_.empty()) status["standby_for"] = standby_for_;
+  if (watch_) {
+    for (const std::string& warning : watch_->warnings())
+      status["warnings"].as_array().push_back(json::string(warning));
+  }
   if (last_end_) {
     json::object end;
     for (const char* key : {"verdict", "cause", "evidence", "exit_code", "at"}) end[key] = last_end_->at(key);

@@ -2,8 +2,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <boost/json.hpp>
+
+#include "base/version.h"
 #include "daemon/daemon.h"
+#include "lifecycle/manager_exit.h"
 #include "runtime/log.h"
+#include "service/exit_record.h"
 #include "store/journal.h"
 #include "store/runs.h"
 
@@ -24,6 +29,7 @@ Task<GatewayExit> Daemon::stop() {
   }
   const Deadline drain = Deadline::in(config_.gateway.drain_timeout);
   stop_guard_.arm(Deadline::in(config_.gateway.drain_timeout + stop_margin), static_cast<int>(end.verdict.exit_code));
+  phases_.enter("drain");
   if (end.execute_again && lock_) {
     life_.enter_changing(end.verdict.cause);
     co_await finish_exchanges(drain);
@@ -41,11 +47,13 @@ Task<GatewayExit> Daemon::stop() {
     }(end_.impatient(), *gateway_));
     const auto drained = co_await gateway_->drain(drain);
     clean = drained.clean;
+    cut_off_ = drained.cut_off;
     if (drained.cut_off > 0) {
       log::warning("{} running turns were cut off; the next start runs them again", drained.cut_off);
     }
     co_await impatience.stop();
   }
+  phases_.enter("connections");
   const Deadline closing = Deadline::in(std::chrono::seconds(5));
   if (api_server_) clean = co_await api_server_->stop(closing) && clean;
   // A stop that came meanwhile has taken the place of the change of programs.
@@ -57,6 +65,7 @@ Task<GatewayExit> Daemon::stop() {
   }
   if (departs) children_in_transit_ = children_->take_all();
   co_await record_end(end, departs, Deadline::in(std::chrono::seconds(5)));
+  watch_->end();  // from here on the loop may wait for a thread
   clean = co_await tasks_.stop(closing) && clean;
   if (control_server_ && departs) co_await finish_control();
   if (control_server_) clean = co_await control_server_->stop(Deadline::in(std::chrono::seconds(1))) && clean;
@@ -96,6 +105,7 @@ Task<> Daemon::settle_listeners(const End& end) {
     const auto answer =
         co_await ask_unit(supervision_.manager, supervision_.unit, Deadline::in(std::chrono::milliseconds(250)));
     successor = !answer || answer->job_type.ends_with("restart");
+    if (answer) manager_job_ = answer->system_stopping ? "shutdown" : answer->job_type;
   }
   if (successor && notifier_.active()) {
     listeners_.leave_to_manager();
@@ -104,19 +114,42 @@ Task<> Daemon::settle_listeners(const End& end) {
   }
 }
 
+RunEnd Daemon::run_end(const End& end) const {
+  boost::system::error_code ec;
+  boost::json::value evidence = boost::json::parse(end.evidence.empty() ? "{}" : end.evidence, ec);
+  if (ec || !evidence.is_object()) evidence = boost::json::object{};
+  if (cut_off_ > 0) evidence.as_object()["cut_off"] = boost::json::object{{"turns", cut_off_}};
+  std::string_view kind = word_of(end.verdict);
+  // ExecStop= announces every stop; which kind it is, only the manager knows.
+  if (end.verdict.kind == VerdictKind::planned && end.verdict.cause_kind == CauseKind::stop && !manager_job_.empty()) {
+    evidence.as_object()["job"] = manager_job_;
+    if (manager_job_ == "shutdown") kind = to_string(CauseKind::reboot);
+    if (manager_job_.ends_with("restart")) kind = to_string(CauseKind::restart);
+  }
+  return {.verdict = std::string(to_string(end.verdict.kind)),
+          .kind = std::string(kind),
+          .cause = end.verdict.cause,
+          .evidence = boost::json::serialize(evidence),
+          .phases = phases_.json(),
+          .exit_code = static_cast<int>(end.verdict.exit_code),
+          .at = clock_.now()};
+}
+
 Task<> Daemon::record_end(const End& end, bool departs, Deadline deadline) {
-  if (!store_ || run_id_ == 0) co_return;
+  const RunEnd ended = run_end(end);
+  if (!store_ || run_id_ == 0) {
+    tell_end_without_store(ended);
+    co_return;
+  }
   while (!deadline.expired()) {
-    auto written = co_await store_->write([&, now = clock_.now()](Database& db) -> Result<std::int64_t> {
-      auto ended = end_run(db, run_id_, std::string(to_string(end.verdict.kind)), end.verdict.cause, end.evidence,
-                           static_cast<int>(end.verdict.exit_code), now);
-      if (!ended) return std::unexpected(ended.error());
+    auto written = co_await store_->write([&](Database& db) -> Result<std::int64_t> {
+      if (auto ok = end_run(db, run_id_, ended); !ok) return std::unexpected(ok.error());
       if (!departs) return 0;
       std::vector<std::int64_t> handed_over;
       for (const ChildInTransit& child : children_in_transit_) handed_over.push_back(child.number);
       if (auto ok = hand_over_turns(db, handed_over); !ok) return std::unexpected(ok.error());
       // The next run begins here and now, so that it has an end even if its program never comes to open the store.
-      return begin_run(db, this_run(next_version(), now));
+      return begin_run(db, this_run(next_version(), ended.at));
     });
     if (written) {
       next_run_id_ = *written;
@@ -125,6 +158,20 @@ Task<> Daemon::record_end(const End& end, bool departs, Deadline deadline) {
     log::error("the end of this run could not be recorded: {}", written.error().what);
     co_await sleep_until(deadline.earlier(Deadline::in(Millis{500})));
   }
+}
+
+// The ledger is in the store, which never opened: the next start finds our words beside the manager's.
+void Daemon::tell_end_without_store(const RunEnd& end) {
+  if (!lock_) return;
+  RunRow run = this_run(std::string(program_version()), started_at_);
+  run.ended_at = end.at;
+  run.verdict = end.verdict;
+  run.kind = end.kind;
+  run.cause = end.cause;
+  run.evidence = end.evidence;
+  run.exit_code = end.exit_code;
+  if (auto told = append_exit_line(options_.paths.state_directory, format_told_end(run)); !told)
+    log::error("the end of this run could not be recorded: {}", told.error().what);
 }
 
 }  // namespace talaria

@@ -16,6 +16,7 @@
 #include "config/loading.h"
 #include "daemon/daemon.h"
 #include "daemon/stop_guard.h"
+#include "lifecycle/crash_handler.h"
 #include "runtime/log.h"
 
 namespace talaria {
@@ -45,6 +46,7 @@ GatewayExit gateway_main(GatewayOptions options) {
     return {.code = static_cast<int>(ExitCode::again)};
   }
   block_signals();
+  handle_crashes();
   ::mallopt(M_ARENA_MAX, 2);  // few threads, little memory
   ::umask(0077);
 

@@ -14,16 +14,26 @@ json::object to_json(const RunRow& run) {
                       {"verdict", nullptr},
                       {"cause", nullptr},
                       {"evidence", nullptr},
-                      {"exit_code", nullptr}};
+                      {"exit_code", nullptr},
+                      {"kind", nullptr},
+                      {"phases", nullptr},
+                      {"invocation_id", nullptr}};
   if (run.ready_at) object["ready_at"] = format_rfc3339(*run.ready_at);
   if (run.ended_at) object["at"] = format_rfc3339(*run.ended_at);
+  if (!run.invocation_id.empty()) object["invocation_id"] = run.invocation_id;
+  if (run.pid == 0) object["pid"] = nullptr;  // ended before anybody knew it
   if (run.verdict.empty()) return object;
   object["verdict"] = run.verdict;
   object["cause"] = run.cause;
   if (run.exit_code >= 0) object["exit_code"] = run.exit_code;
-  boost::system::error_code ec;
-  json::value evidence = json::parse(run.evidence, ec);
-  if (!ec) object["evidence"] = std::move(evidence);
+  if (!run.kind.empty()) object["kind"] = run.kind;
+  const auto parsed = [](const std::string& text) {
+    boost::system::error_code ec;
+    json::value value = json::parse(text, ec);
+    return ec ? json::value() : value;
+  };
+  object["evidence"] = parsed(run.evidence);
+  object["phases"] = parsed(run.phases);
   return object;
 }
 

@@ -1,30 +1,50 @@
 #pragma once
-// The run ledger at the start of a run: names how the runs before it ended, where they could not say so themselves.
-// What the manager saw (ExecStopPost=, <state>/exits.jsonl) is evidence, and so is a boot id that changed.
+// The run ledger: how every run ended, found from all who have something to say about it. A run that ends in order
+// says so itself. For one that could not there is the service manager's view (ExecStopPost=, <state>/exits.jsonl), the
+// crash record (<state>/crash.log), and the boot id, which changes when the machine went away below it. What belongs to
+// no run of the ledger was one that ended before its store was open: it becomes a run of its own.
+//
+// settle() is a pure function of that testimony, so that every row of its table can be tested; asking it twice changes
+// nothing.
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "lifecycle/crash_record.h"
+#include "lifecycle/manager_exit.h"
 #include "process/identity.h"
 #include "store/runs.h"
 
 namespace talaria {
 
-// One line that `gateway record-exit` wrote.
-struct ManagerExit {
-  std::int64_t at = 0;   // Unix milliseconds
-  std::string result;    // $SERVICE_RESULT
-  std::string code;      // $EXIT_CODE: exited, killed, dumped
-  std::string status;    // $EXIT_STATUS: a number or a signal's name
-  std::int64_t pid = 0;  // 0: unknown
+struct Testimony {
+  ExitLog exits;
+  std::vector<CrashRecord> crashes;
 };
-// Lines that are not ours are skipped: the file informs, it decides nothing.
-[[nodiscard]] std::vector<ManagerExit> parse_manager_exits(std::string_view text);
+// From the files of that state directory; what is missing or can't be read has nothing to say.
+[[nodiscard]] Testimony read_testimony(const std::string& state_directory);
 
-// Ends every run without an end but `except`, which was begun for us, as a crash, explained as well as the evidence
-// allows.
-[[nodiscard]] Result<int> settle_crashed_runs(Database& db, const Incarnation& self,
-                                              const std::vector<ManagerExit>& exits, UnixMillis now,
-                                              std::int64_t except = 0);
+// How many of the newest runs are to be looked at: more than exits.jsonl has lines.
+inline constexpr int runs_to_settle = 600;
+
+struct Settling {
+  std::string boot_id;               // the present one
+  std::optional<Incarnation> alive;  // a run that goes on
+  UnixMillis now = 0;
+  UnixMillis oldest = 0;  // testimony from before this belongs to runs that were forgotten
+};
+// The runs that change, with their new words, and runs that are new (id 0). `runs`: newest first, as list_runs() gives
+// them.
+[[nodiscard]] std::vector<RunRow> settle(const std::vector<RunRow>& runs, const Testimony& testimony,
+                                         const Settling& settling);
+
+// The same in the store, at the start of a run. How many ends were no planned ones is in `crashed`.
+struct Settled {
+  int changed = 0;
+  int crashed = 0;
+};
+[[nodiscard]] Result<Settled> settle_runs(Database& db, const Testimony& testimony, const Settling& settling);
 
 }  // namespace talaria

@@ -1,6 +1,9 @@
 #include "lifecycle/run_ledger.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <csignal>
 
 #include "store/schema.h"
 
@@ -8,48 +11,281 @@ namespace talaria {
 namespace {
 
 constexpr const char* boot = "11111111-2222-3333-4444-555555555555";
+constexpr const char* other_boot = "99999999-2222-3333-4444-555555555555";
+
+Settling settling(const char* boot_now = boot) { return {.boot_id = boot_now, .now = 9000}; }
+
+ManagerExit seen(const char* result, const char* code, const char* status) {
+  return {.at = 2000, .result = result, .code = code, .status = status, .pid = 4711, .invocation_id = "i1"};
+}
+
+CrashRecord crash(const char* type, int signal, const char* reason = "") {
+  return {.type = type,
+          .who = {4711, 77, boot},
+          .at = 1900,
+          .signal = signal,
+          .code = 1,
+          .thread_name = "store",
+          .reason = reason};
+}
 
 class RunLedger : public ::testing::Test {
  protected:
   RunLedger() : db_(std::move(*Database::open(":memory:"))) { EXPECT_TRUE(migrate(*db_)); }
 
-  // What the ledger says of a run that ended without a word, after the next start.
-  RunRow settled(const std::vector<ManagerExit>& exits, const char* boot_now = boot) {
-    RunRow run{.pid = 4711, .boot_id = boot, .scope = "user", .unit = "", .version = "1"};
+  std::int64_t begin() {
+    RunRow run{
+        .pid = 4711, .process_start = 77, .boot_id = boot, .scope = "user", .version = "1", .invocation_id = "i1"};
     run.started_at = 1000;
-    EXPECT_TRUE(begin_run(*db_, run));
-    EXPECT_EQ(settle_crashed_runs(*db_, {1, 1, boot_now}, exits, 9000).value_or(-1), 1);
+    return begin_run(*db_, run).value_or(0);
+  }
+  void end_as_planned(std::int64_t id) {
+    EXPECT_TRUE(
+        end_run(*db_, id, {.verdict = "planned", .kind = "stop", .cause = "asked", .evidence = "{}", .at = 1800}));
+  }
+  // What the ledger says of the newest run after the next start. Asking twice changes nothing.
+  RunRow settled(const Testimony& testimony, const Settling& with = settling()) {
+    EXPECT_TRUE(settle_runs(*db_, testimony, with));
+    const auto again = settle_runs(*db_, testimony, with);
+    EXPECT_TRUE(again);
+    EXPECT_EQ(again->changed, 0);
     return list_runs(*db_, 1)->front();
   }
   std::unique_ptr<Database> db_;
 };
 
-TEST_F(RunLedger, TheManagersViewNamesTheSignalAndTheTime) {
-  const auto exits = parse_manager_exits(
-      "{\"at\":500,\"service_result\":\"success\",\"exit_code\":\"exited\",\"exit_status\":\"0\",\"pid\":4711}\n"
-      "{\"at\":2000,\"service_result\":\"oom-kill\",\"exit_code\":\"killed\",\"exit_status\":\"KILL\",\"pid\":4711}\n"
-      "{\"at\":3000,\"service_result\":\"timeout\",\"exit_code\":\"killed\",\"exit_status\":\"ABRT\",\"pid\":12}\n");
-  const RunRow run = settled(exits);
-  EXPECT_EQ(run.verdict, "crash");
-  EXPECT_EQ(run.ended_at, 2000);
-  EXPECT_NE(run.cause.find("oom-kill"), std::string::npos) << run.cause;
-  EXPECT_NE(run.evidence.find("\"exit_status\":\"KILL\""), std::string::npos) << run.evidence;
+struct Row {
+  const char* what;
+  ManagerExit seen;
+  const char* verdict;
+  const char* kind;
+  int exit_code;
+};
+
+// Every end that only the manager saw, under its own name.
+TEST_F(RunLedger, WhatTheManagerSawNamesTheEnd) {
+  const Row rows[] = {
+      {"SIGKILL", seen("signal", "killed", "KILL"), "crash", "sigkill", -1},
+      {"OOM", seen("oom-kill", "killed", "KILL"), "crash", "oom-kill", -1},
+      {"watchdog", seen("watchdog", "killed", "ABRT"), "crash", "watchdog", -1},
+      {"watchdog, dumped", seen("watchdog", "dumped", "ABRT"), "crash", "watchdog", -1},
+      {"time-out", seen("timeout", "killed", "KILL"), "crash", "start-timeout", -1},
+      {"fatal signal", seen("signal", "killed", "SEGV"), "crash", "fatal-signal", -1},
+      {"core", seen("core-dump", "dumped", "SEGV"), "crash", "fatal-signal", -1},
+      {"early SIGTERM", seen("signal", "killed", "TERM"), "unplanned", "kill", -1},
+      {"failure", seen("exit-code", "exited", "1"), "unplanned", "failure", 1},
+      {"configuration", seen("exit-code", "exited", "78"), "config", "config", 78},
+      {"permission", seen("exit-code", "exited", "77"), "unplanned", "permission", 77},
+      {"no program", seen("exit-code", "exited", "203"), "unplanned", "not-started", 203},
+      {"standby told to go", seen("success", "exited", "0"), "planned", "stop", 0},
+      {"nothing executed", seen("resources", "", ""), "unplanned", "not-started", -1},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.what);
+    ASSERT_TRUE(db_->exec("DELETE FROM run"));
+    begin();
+    const RunRow run = settled({.exits = {.seen = {row.seen}}});
+    EXPECT_EQ(run.verdict, row.verdict);
+    EXPECT_EQ(run.kind, row.kind);
+    EXPECT_EQ(run.exit_code, row.exit_code);
+    EXPECT_EQ(run.ended_at, 2000);
+    // Without a run in the ledger it is a run of its own, with the same words.
+    ASSERT_TRUE(db_->exec("DELETE FROM run"));
+    const RunRow early = settled({.exits = {.seen = {row.seen}}});
+    EXPECT_EQ(early.verdict, row.verdict);
+    EXPECT_EQ(early.kind, row.kind);
+    EXPECT_EQ(list_runs(*db_, 9)->size(), 1U);
+  }
 }
 
-TEST_F(RunLedger, AnEarlierRunOfTheSamePidIsNoEvidence) {
-  const RunRow run = settled({{.at = 500, .result = "oom-kill", .code = "killed", .status = "KILL", .pid = 4711}});
-  EXPECT_EQ(run.cause.find("oom-kill"), std::string::npos) << run.cause;
-  EXPECT_EQ(run.ended_at, 9000);
+TEST_F(RunLedger, AStopThatTookTooLongKeepsItsCauseAndSaysWhatEndedIt) {
+  end_as_planned(begin());
+  const RunRow run = settled({.exits = {.seen = {seen("timeout", "killed", "KILL")}}});
+  EXPECT_EQ(run.verdict, "planned");
+  EXPECT_EQ(run.kind, "stop-timeout");
+  EXPECT_EQ(run.cause.find("asked"), 0U) << run.cause;
+}
+
+TEST_F(RunLedger, AnOrderlyEndIsOnlyWitnessedByTheManager) {
+  end_as_planned(begin());
+  const RunRow run = settled({.exits = {.seen = {seen("success", "exited", "0")}}});
+  EXPECT_EQ(run.kind, "stop");
+  EXPECT_EQ(run.cause, "asked");
+  EXPECT_EQ(run.ended_at, 1800);
+  EXPECT_EQ(run.manager_at, 2000);
+}
+
+TEST_F(RunLedger, TheCrashRecordTellsTheSignalAndTheThread) {
+  begin();
+  const RunRow run = settled({.crashes = {crash("signal", SIGSEGV)}});
+  EXPECT_EQ(run.kind, "fatal-signal");
+  EXPECT_EQ(run.ended_at, 1900);
+  EXPECT_NE(run.cause.find("SIGSEGV"), std::string::npos) << run.cause;
+  EXPECT_NE(run.cause.find("store"), std::string::npos) << run.cause;
+}
+
+TEST_F(RunLedger, TheManagersWatchdogIsToldWithOurOwnReason) {
+  begin();
+  const RunRow run = settled({.exits = {.seen = {seen("watchdog", "killed", "ABRT")}},
+                              .crashes = {crash("stuck", 0, "the event loop stands still")}});
+  EXPECT_EQ(run.kind, "watchdog");
+  EXPECT_NE(run.cause.find("the event loop stands still"), std::string::npos) << run.cause;
+}
+
+TEST_F(RunLedger, TheGuardsEndOfAStuckStopIsNoOrderlyOne) {
+  end_as_planned(begin());
+  const RunRow run = settled({.exits = {.seen = {seen("success", "exited", "0")}},
+                              .crashes = {crash("stuck-stop", 0, "budget of 45 s used up")}});
+  EXPECT_EQ(run.verdict, "planned");
+  EXPECT_EQ(run.kind, "stuck-stop");
+}
+
+TEST_F(RunLedger, TheGuardTellsTheCauseWhereTheStoreCouldNotTakeIt) {
+  begin();
+  CrashRecord record = crash("stuck-stop", 0);
+  record.verdict = "planned";
+  record.cause = "a stop job of the service manager";
+  record.exit_code = 0;
+  const RunRow run = settled({.exits = {.seen = {seen("success", "exited", "0")}}, .crashes = {record}});
+  EXPECT_EQ(run.verdict, "planned");
+  EXPECT_EQ(run.kind, "stuck-stop");
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_EQ(run.cause.find("a stop job"), 0U) << run.cause;
 }
 
 TEST_F(RunLedger, AnotherBootMeansAPowerCut) {
-  const RunRow run = settled({}, "99999999-2222-3333-4444-555555555555");
-  EXPECT_NE(run.cause.find("power cut"), std::string::npos) << run.cause;
+  begin();
+  EXPECT_EQ(settled({}, settling(other_boot)).kind, "power-cut");
 }
 
-TEST(ManagerExits, WhatIsNotOursIsPassedOver) {
-  EXPECT_TRUE(parse_manager_exits("").empty());
-  EXPECT_EQ(parse_manager_exits("garbage\n[1]\n{\"at\":\"x\",\"pid\":7}\n{\"at\":1").size(), 1U);
+TEST_F(RunLedger, WithoutAnyTestimonyItVanishedUntilTheManagersWordComesLate) {
+  begin();
+  EXPECT_EQ(settled({}).kind, "vanished");
+  const RunRow run = settled({.exits = {.seen = {seen("oom-kill", "killed", "KILL")}}});
+  EXPECT_EQ(run.kind, "oom-kill");
+  EXPECT_EQ(list_runs(*db_, 9)->size(), 1U);
+}
+
+TEST_F(RunLedger, AnEarlierRunOfTheSamePidIsNoEvidence) {
+  RunRow run{.pid = 4711, .boot_id = boot};
+  run.started_at = 1000;
+  ASSERT_TRUE(begin_run(*db_, run));
+  EXPECT_TRUE(settle_runs(
+      *db_, {.exits = {.seen = {{.at = 500, .result = "oom-kill", .code = "killed", .status = "KILL", .pid = 4711}}}},
+      settling()));
+  const auto runs = list_runs(*db_, 9);
+  ASSERT_EQ(runs->size(), 2U);
+  EXPECT_EQ(runs->back().kind, "vanished");
+}
+
+TEST_F(RunLedger, ARunThatGoesOnIsLeftAlone) {
+  begin();
+  Settling with = settling();
+  with.alive = Incarnation{4711, 77, boot};
+  EXPECT_EQ(settled({}, with).verdict, "");
+}
+
+TEST_F(RunLedger, WhatWasForgottenDoesNotComeBack) {
+  Settling with = settling();
+  with.oldest = 2001;
+  EXPECT_EQ(
+      settle_runs(*db_, {.exits = {.seen = {seen("exit-code", "exited", "1")}}, .crashes = {crash("signal", SIGSEGV)}},
+                  with)
+          ->changed,
+      0);
+}
+
+TEST_F(RunLedger, EarlyEndsAreRunsOfTheirOwnInOrder) {
+  end_as_planned(begin());
+  ManagerExit early = seen("exit-code", "exited", "1");
+  early.invocation_id = "i2";
+  early.at = 3000;
+  ManagerExit earlier = early;
+  earlier.invocation_id = "i3";
+  earlier.at = 4000;
+  EXPECT_TRUE(settle_runs(*db_, {.exits = {.seen = {seen("success", "exited", "0"), early, earlier}}}, settling()));
+  const auto runs = list_runs(*db_, 10);
+  ASSERT_EQ(runs->size(), 3U);
+  EXPECT_EQ((*runs)[0].ended_at, 4000);
+  EXPECT_EQ((*runs)[1].ended_at, 3000);
+  EXPECT_EQ((*runs)[1].verdict, "unplanned");
+  EXPECT_EQ((*runs)[2].verdict, "planned");
+}
+
+// Whatever was said in whatever order: asked again it has nothing to add, and every run but the living has an end.
+RC_GTEST_PROP(RunLedgerProperty, SettlingIsFinal, ()) {
+  auto db = std::move(*Database::open(":memory:"));
+  RC_ASSERT(migrate(*db).has_value());
+  const int runs = *rc::gen::inRange(0, 6);
+  for (int i = 0; i < runs; ++i) {
+    RunRow run{.pid = *rc::gen::inRange(1, 4),
+               .process_start = static_cast<std::uint64_t>(*rc::gen::inRange(1, 4)),
+               .boot_id = boot};
+    run.started_at = 1000 * (i + 1);
+    if (*rc::gen::arbitrary<bool>()) run.invocation_id = std::string(1, static_cast<char>('a' + i));
+    const auto id = begin_run(*db, run);
+    if (*rc::gen::arbitrary<bool>())
+      RC_ASSERT(end_run(*db, *id, {.verdict = "planned", .kind = "stop", .at = run.started_at + 10}).has_value());
+  }
+  Testimony testimony;
+  const int lines = *rc::gen::inRange(0, 6);
+  for (int i = 0; i < lines; ++i) {
+    ManagerExit line{.at = *rc::gen::inRange(1, 8000), .pid = *rc::gen::inRange(0, 4)};
+    line.result = *rc::gen::element<std::string>("success", "signal", "oom-kill", "timeout", "exit-code");
+    line.code = *rc::gen::element<std::string>("exited", "killed", "");
+    line.status = *rc::gen::element<std::string>("0", "1", "KILL", "");
+    if (*rc::gen::arbitrary<bool>())
+      line.invocation_id = std::string(1, static_cast<char>('a' + *rc::gen::inRange(0, 8)));
+    testimony.exits.seen.push_back(line);
+  }
+  const int crashes = *rc::gen::inRange(0, 3);
+  for (int i = 0; i < crashes; ++i) {
+    testimony.crashes.push_back(
+        {.type = *rc::gen::element<std::string>("signal", "stuck", "stuck-stop"),
+         .who = {*rc::gen::inRange(1, 4), static_cast<std::uint64_t>(*rc::gen::inRange(1, 4)), boot},
+         .at = *rc::gen::inRange(1, 8000),
+         .signal = SIGSEGV});
+  }
+  const Settling with{.boot_id = boot, .now = 9000};
+  RC_ASSERT(settle_runs(*db, testimony, with).has_value());
+  for (const RunRow& run : settle(*list_runs(*db, 600), testimony, with)) {
+    RC_LOG(fmt::format("changed again: id {} pid {} invocation {} manager_at {} kind {}", run.id, run.pid,
+                       run.invocation_id, run.manager_at.value_or(-1), run.kind));
+    RC_FAIL("settling was not final");
+  }
+  RC_ASSERT(open_runs(*db, 0)->empty());
+}
+
+TEST(ExitLog, WhatIsNotOursIsPassedOver) {
+  EXPECT_TRUE(parse_exit_log("").seen.empty());
+  const ExitLog log = parse_exit_log(
+      "garbage\n[1]\n{\"at\":\"x\",\"pid\":7}\n{\"at\":1,\"service_result\":\"signal\",\"exit_status\":\"\\u001b[2J\"}"
+      "\n{\"at\":1");
+  ASSERT_EQ(log.seen.size(), 1U);
+  EXPECT_EQ(log.seen[0].status.find('\x1b'), std::string::npos);
+}
+
+TEST(ExitLog, AnEndWithoutAStoreComesBackAsItWasTold) {
+  RunRow run{.pid = 7,
+             .process_start = 8,
+             .boot_id = boot,
+             .scope = "none",
+             .version = "1",
+             .started_at = 5,
+             .ended_at = 6,
+             .verdict = "unplanned",
+             .cause = "no\nroom",
+             .evidence = "{\"a\":1}",
+             .exit_code = 77,
+             .kind = "permission"};
+  const ExitLog log = parse_exit_log(format_told_end(run));
+  ASSERT_EQ(log.told.size(), 1U);
+  const RunRow& back = log.told[0];
+  EXPECT_EQ(back.cause, "no\\nroom");  // fit for a terminal
+  EXPECT_EQ(std::tie(back.pid, back.process_start, back.boot_id, back.ended_at, back.verdict, back.evidence,
+                     back.exit_code, back.kind),
+            std::tie(run.pid, run.process_start, run.boot_id, run.ended_at, run.verdict, run.evidence, run.exit_code,
+                     run.kind));
 }
 
 }  // namespace

@@ -5,13 +5,10 @@
 #include <boost/json.hpp>
 #include <csignal>
 
+#include "lifecycle/crash_record.h"
+
 namespace talaria {
 namespace {
-
-std::string signal_name(int number) {
-  const char* name = sigabbrev_np(number);
-  return name != nullptr ? fmt::format("SIG{}", name) : fmt::format("signal {}", number);
-}
 
 bool sent_by_manager(const SignalEvidence& e) {
   return e.supervision.supervised() && e.sender_pid != 0 && e.sender_pid == e.supervision.manager_pid;
@@ -24,24 +21,38 @@ std::string describe_sender(const SignalEvidence& e) {
                      e.sender->command_line.empty() ? e.sender->comm : e.sender->command_line);
 }
 
-Verdict planned(std::string cause) { return {VerdictKind::planned, ExitCode::planned, std::move(cause)}; }
-Verdict unplanned(std::string cause) { return {VerdictKind::unplanned, ExitCode::unplanned, std::move(cause)}; }
+Verdict planned(CauseKind kind, std::string cause) {
+  return {VerdictKind::planned, ExitCode::planned, std::move(cause), kind};
+}
+Verdict unplanned(std::string cause, CauseKind kind = CauseKind::kill) {
+  return {VerdictKind::unplanned, ExitCode::unplanned, std::move(cause), kind};
+}
+
+// The result that makes the manager end a unit.
+CauseKind kind_of_result(std::string_view result) {
+  if (result == "oom-kill") return CauseKind::oom_kill;
+  return result == "watchdog" ? CauseKind::watchdog : CauseKind::time_limit;
+}
 
 Verdict decide_managers_signal(const SignalEvidence& e) {
   if (!e.manager) {
-    if (e.continued) return planned("the service manager stopped us (it could not be asked, but its SIGCONT followed)");
+    if (e.continued)
+      return planned(CauseKind::stop,
+                     "the service manager stopped us (it could not be asked, but its SIGCONT followed)");
     return unplanned(fmt::format("{} from the service manager, which could not be asked why ({})",
                                  signal_name(e.signal_number),
                                  e.manager_problem.empty() ? "no answer" : e.manager_problem));
   }
   const UnitAnswer& answer = *e.manager;
   if (answer.result == "oom-kill" || answer.result == "watchdog" || answer.result == "timeout") {
-    return unplanned(fmt::format("the service manager ends the unit because of its result \"{}\"", answer.result));
+    return unplanned(fmt::format("the service manager ends the unit because of its result \"{}\"", answer.result),
+                     kind_of_result(answer.result));
   }
   if (answer.job_type == "stop" || answer.job_type == "restart" || answer.job_type == "try-restart") {
-    return planned(fmt::format("a {} job of the service manager", answer.job_type));
+    return planned(answer.job_type == "stop" ? CauseKind::stop : CauseKind::restart,
+                   fmt::format("a {} job of the service manager", answer.job_type));
   }
-  if (answer.system_stopping) return planned("the system is going down");
+  if (answer.system_stopping) return planned(CauseKind::reboot, "the system is going down");
   return unplanned(fmt::format("{} from the service manager without a stop or restart job (systemctl kill)",
                                signal_name(e.signal_number)));
 }
@@ -61,15 +72,44 @@ std::string_view to_string(VerdictKind kind) {
   return "unplanned";
 }
 
+std::optional<VerdictKind> parse_verdict_kind(std::string_view text) {
+  for (const VerdictKind kind :
+       {VerdictKind::planned, VerdictKind::unplanned, VerdictKind::crash, VerdictKind::replaced, VerdictKind::restart,
+        VerdictKind::upgrade, VerdictKind::config}) {
+    if (text == to_string(kind)) return kind;
+  }
+  return std::nullopt;
+}
+
+std::string_view word_of(const Verdict& verdict) {
+  if (verdict.cause_kind != CauseKind::unknown) return to_string(verdict.cause_kind);
+  switch (verdict.exit_code) {
+    case ExitCode::permission: return to_string(CauseKind::permission);
+    case ExitCode::owned: return to_string(CauseKind::owned);
+    default: break;
+  }
+  switch (verdict.kind) {
+    case VerdictKind::planned: return to_string(CauseKind::stop);
+    case VerdictKind::unplanned: return to_string(CauseKind::failure);
+    case VerdictKind::crash: return to_string(CauseKind::fatal_signal);
+    case VerdictKind::replaced: return to_string(CauseKind::replaced);
+    case VerdictKind::restart: return to_string(CauseKind::restart);
+    case VerdictKind::upgrade: return to_string(CauseKind::upgrade);
+    case VerdictKind::config: return to_string(CauseKind::config);
+  }
+  return "";
+}
+
 bool needs_manager(const SignalEvidence& e) { return !e.announcement && !e.from_terminal && sent_by_manager(e); }
 
 Verdict decide(const SignalEvidence& e) {
-  if (e.announcement) return planned(fmt::format("announced by {}", e.announcement->by));
-  if (e.from_terminal) return planned(fmt::format("{} from the terminal", signal_name(e.signal_number)));
+  if (e.announcement) return planned(CauseKind::stop, fmt::format("announced by {}", e.announcement->by));
+  if (e.from_terminal)
+    return planned(CauseKind::interrupt, fmt::format("{} from the terminal", signal_name(e.signal_number)));
   if (sent_by_manager(e)) return decide_managers_signal(e);
   if (e.sender_pid == 0 && e.code != SI_QUEUE) {
-    return planned(
-        fmt::format("{} from outside our PID namespace (the container runtime)", signal_name(e.signal_number)));
+    return planned(CauseKind::container_stop, fmt::format("{} from outside our PID namespace (the container runtime)",
+                                                          signal_name(e.signal_number)));
   }
   return unplanned(fmt::format("{} from {}", signal_name(e.signal_number), describe_sender(e)));
 }

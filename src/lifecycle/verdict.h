@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "lifecycle/cause_kind.h"
 #include "lifecycle/exit_code.h"
 #include "process/announcement.h"
 #include "process/identity.h"
@@ -19,6 +20,7 @@ namespace talaria {
 
 enum class VerdictKind { planned, unplanned, crash, replaced, restart, upgrade, config };
 [[nodiscard]] std::string_view to_string(VerdictKind kind);
+[[nodiscard]] std::optional<VerdictKind> parse_verdict_kind(std::string_view text);
 
 // One termination signal and everything that was asked about it.
 struct SignalEvidence {
@@ -38,8 +40,11 @@ struct SignalEvidence {
 struct Verdict {
   VerdictKind kind = VerdictKind::unplanned;
   ExitCode exit_code = ExitCode::unplanned;
-  std::string cause;  // one sentence for people
+  std::string cause;                          // one sentence for people
+  CauseKind cause_kind = CauseKind::unknown;  // unknown: what word_of() makes of the verdict
 };
+// The run ledger's word for it.
+[[nodiscard]] std::string_view word_of(const Verdict& verdict);
 
 // Does the verdict depend on what the manager says, i.e. is it worth asking?
 [[nodiscard]] bool needs_manager(const SignalEvidence& evidence);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <boost/json.hpp>
+#include <charconv>
 #include <cstdio>
 
 #include "base/fd.h"
@@ -67,13 +68,36 @@ std::string format_exit_record(const ExitRecord& record) {
                                  {"exit_code", short_text(record.exit_code)},
                                  {"exit_status", short_text(record.exit_status)},
                                  {"pid", record.pid},
-                                 {"invocation_id", short_text(record.invocation_id)}};
+                                 {"invocation_id", short_text(record.invocation_id)},
+                                 {"oom_kills", record.oom_kills}};
   return boost::json::serialize(line) + "\n";
 }
 
+std::int64_t oom_kills_here() {
+  constexpr std::size_t most = 64 * 1024;
+  const auto cgroups = read_small_file("/proc/self/cgroup", most);
+  if (!cgroups) return 0;
+  // "0::/system.slice/x.service": the unified hierarchy's line (cgroups(7)).
+  const auto at = cgroups->starts_with("0::") ? 0 : cgroups->find("\n0::");
+  if (at == std::string::npos) return 0;
+  const auto from = cgroups->find("::", at) + 2;
+  const auto path = cgroups->substr(from, cgroups->find('\n', from) - from);
+  const auto events = read_small_file("/sys/fs/cgroup" + path + "/memory.events", most);
+  if (!events) return 0;
+  constexpr std::string_view key = "\noom_kill ";
+  const auto found = events->find(key);
+  std::int64_t count = 0;
+  if (found != std::string::npos)
+    std::from_chars(events->data() + found + key.size(), events->data() + events->size(), count);
+  return count;
+}
+
 Result<> append_exit_record(const std::string& state_directory, const ExitRecord& record) {
+  return append_exit_line(state_directory, format_exit_record(record));
+}
+
+Result<> append_exit_line(const std::string& state_directory, std::string_view line) {
   const auto path = state_directory + "/exits.jsonl";
-  const auto line = format_exit_record(record);
   auto fd = open_regular(path, O_WRONLY | O_APPEND | O_CREAT);
   if (!fd) return std::unexpected(fd.error());
   struct stat found{};

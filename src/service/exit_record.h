@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -18,6 +19,7 @@ struct ExitRecord {
   std::string exit_status;     // $EXIT_STATUS: a number, or a signal's name
   std::int64_t pid = 0;        // of the main process; 0: unknown
   std::string invocation_id;   // $INVOCATION_ID
+  std::int64_t oom_kills = 0;  // what the out-of-memory killer took of the unit's cgroup; 0: nothing, or not known
 };
 
 inline constexpr std::size_t max_exit_log = 64 * 1024;
@@ -25,8 +27,13 @@ inline constexpr std::size_t max_exit_log = 64 * 1024;
 // One line with its newline. Texts are cut at 64 bytes and made plain.
 [[nodiscard]] std::string format_exit_record(const ExitRecord& record);
 
-// Appends one line to <state>/exits.jsonl (mode 0600). A file that would grow above max_exit_log first loses its older
-// half. Only a regular file is written to.
+// How many processes of this process's own cgroup the out-of-memory killer has taken (memory.events of cgroup v2, Linux
+// 4.13); 0 where there is no memory controller.
+[[nodiscard]] std::int64_t oom_kills_here();
+
+// Appends one line, which ends in a newline, to <state>/exits.jsonl (mode 0600). A file that would grow above
+// max_exit_log first loses its older half. Only a regular file is written to.
+[[nodiscard]] Result<> append_exit_line(const std::string& state_directory, std::string_view line);
 [[nodiscard]] Result<> append_exit_record(const std::string& state_directory, const ExitRecord& record);
 
 }  // namespace talaria

@@ -113,6 +113,14 @@ CREATE TABLE cursor(
   PRIMARY KEY(channel, name)
 ) STRICT, WITHOUT ROWID;
 )sql",
+    R"sql(
+-- What ended the run as one word (lifecycle/cause_kind.h); how long its phases took, JSON; which run of its unit it was
+-- to the service manager, and when that one told us its view of the end.
+ALTER TABLE run ADD COLUMN kind TEXT NOT NULL DEFAULT '';
+ALTER TABLE run ADD COLUMN phases TEXT;
+ALTER TABLE run ADD COLUMN invocation_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE run ADD COLUMN manager_at INTEGER;
+)sql",
 };
 static_assert(std::size(steps) == schema_version);
 

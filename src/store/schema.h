@@ -7,7 +7,7 @@
 
 namespace talaria {
 
-inline constexpr int schema_version = 1;
+inline constexpr int schema_version = 2;
 
 // Can this program go on with that database, as it is or after a migration? Reads only. invalid: newer, or not ours.
 [[nodiscard]] Result<> check_schema(Database& db);

@@ -5,6 +5,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "base/alternate_stack.h"
 #include "store/schema.h"
 
 namespace talaria {
@@ -12,6 +13,7 @@ namespace talaria {
 Store::Store(asio::any_io_executor executor, std::size_t max_jobs)
     : executor_(std::move(executor)), max_jobs_(max_jobs), thread_([this] { serve(); }) {
   pthread_setname_np(thread_.native_handle(), "store");
+  (void)pthread_getcpuclockid(thread_.native_handle(), &thread_clock_);
 }
 
 Store::~Store() {
@@ -41,6 +43,7 @@ void Store::enqueue(Pending pending) {
     const std::lock_guard lock(mutex_);
     if (waiting_.size() < max_jobs_) {
       waiting_.push_back(std::move(pending));
+      waiting_count_.store(waiting_.size(), std::memory_order_relaxed);
       if (waiting_.size() == 1) wake_.notify_one();
       return;
     }
@@ -53,6 +56,7 @@ void Store::enqueue(Pending pending) {
 }
 
 void Store::serve() {
+  const AlternateStack signal_stack;
   for (;;) {
     std::vector<Pending> batch;
     {
@@ -60,8 +64,13 @@ void Store::serve() {
       wake_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
       if (waiting_.empty()) return;
       batch.swap(waiting_);
+      waiting_count_.store(0, std::memory_order_relaxed);
     }
+    busy_.store(true, std::memory_order_relaxed);
+    steps_.fetch_add(1, std::memory_order_relaxed);
     run_batch(batch);
+    busy_.store(false, std::memory_order_relaxed);
+    steps_.fetch_add(1, std::memory_order_relaxed);
     hand_back(std::move(batch));
   }
 }
@@ -78,6 +87,7 @@ void Store::run_batch(std::vector<Pending>& batch) {
 Result<> Store::perform_all(std::vector<Pending>& batch) {
   bool begun = false;
   for (auto& pending : batch) {
+    steps_.fetch_add(1, std::memory_order_relaxed);
     if (!pending.writes || !db_) {
       (void)pending.perform(db_.get());
       continue;
@@ -99,6 +109,15 @@ Result<> Store::perform_all(std::vector<Pending>& batch) {
   if (auto ok = db_->exec("COMMIT"); !ok) return ok;
   commits_.fetch_add(1, std::memory_order_relaxed);
   return {};
+}
+
+Store::Progress Store::progress() const {
+  timespec used{};
+  (void)::clock_gettime(thread_clock_, &used);
+  return {.steps = steps_.load(std::memory_order_relaxed),
+          .busy = busy_.load(std::memory_order_relaxed),
+          .waiting = waiting_count_.load(std::memory_order_relaxed),
+          .cpu = std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec)};
 }
 
 void Store::hand_back(std::vector<Pending> batch) {

@@ -7,7 +7,9 @@
 // full), every job of the batch hears it and nothing of it is stored.
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -50,6 +52,15 @@ class Store {
   auto read(Job job) -> Task<std::invoke_result_t<Job, Database&>> {
     return submit<Job>(std::move(job), false);
   }
+
+  // What the store's thread is at, for a watch over it. From any thread; waits for nobody.
+  struct Progress {
+    std::uint64_t steps = 0;          // grows with every batch that is taken up or ended and with every job
+    bool busy = false;                // inside a batch
+    std::size_t waiting = 0;          // jobs that were not taken yet
+    std::chrono::nanoseconds cpu{0};  // that the thread has used
+  };
+  [[nodiscard]] Progress progress() const;
 
   // Commits so far, for tests and metrics.
   [[nodiscard]] std::uint64_t commits() const { return commits_.load(std::memory_order_relaxed); }
@@ -108,6 +119,9 @@ class Store {
   asio::any_io_executor executor_;
   const std::size_t max_jobs_;
   std::atomic<std::uint64_t> commits_{0};
+  std::atomic<std::uint64_t> steps_{0};
+  std::atomic<bool> busy_{false};
+  std::atomic<std::size_t> waiting_count_{0};
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -116,6 +130,7 @@ class Store {
 
   std::unique_ptr<Database> db_;  // the store's thread only
   std::thread thread_;
+  clockid_t thread_clock_{};
 };
 
 }  // namespace talaria

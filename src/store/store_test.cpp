@@ -280,8 +280,8 @@ TEST_F(StoreTest, RetentionTakesEndedRowsAndKeepsTheEventsIdentity) {
 TEST_F(StoreTest, TheFirstRecordedEndOfARunIsKept) {
   auto db = open();
   auto id = begin_run(*db, {.pid = 7, .boot_id = "b", .scope = "user", .started_at = 1});
-  ASSERT_TRUE(end_run(*db, *id, "planned", "stop", "{}", 0, 2));
-  ASSERT_TRUE(end_run(*db, *id, "unplanned", "later", "{}", 1, 3));
+  ASSERT_TRUE(end_run(*db, *id, {.verdict = "planned", .cause = "stop", .evidence = "{}", .exit_code = 0, .at = 2}));
+  ASSERT_TRUE(end_run(*db, *id, {.verdict = "unplanned", .cause = "later", .evidence = "{}", .exit_code = 1, .at = 3}));
   auto runs = list_runs(*db, 5);
   ASSERT_EQ(runs->size(), 1U);
   EXPECT_EQ(runs->front().verdict, "planned");

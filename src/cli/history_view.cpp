@@ -73,15 +73,24 @@ void add_details(std::string& out, const RunRow& run) {
   const auto line = [&](std::string_view name, const std::string& text) {
     if (!text.empty()) fmt::format_to(std::back_inserter(out), "{}{}{}\n", indent, name, text);
   };
+  const auto counts = [](const std::string& name, std::int64_t n) { return fmt::format("{} {}", n, name); };
+  const auto times = [](const std::string& name, std::int64_t ms) {
+    return fmt::format("{} {}", name, rough_duration(ms));
+  };
   line("", printable(run.cause));
-  if (const json::object* evidence = all.at("evidence").if_object()) {
-    line("asked for by ", who_asked(*evidence));
-    line("cut off: ", list(evidence->if_contains("cut_off"),
-                           [](const std::string& name, std::int64_t n) { return fmt::format("{} {}", n, name); }));
-  }
-  line("took: ", list(&all.at("phases"), [](const std::string& name, std::int64_t ms) {
-         return fmt::format("{} {}", name, rough_duration(ms));
-       }));
+  line("took: ", list(&all.at("phases"), times));
+  const json::object* evidence = all.at("evidence").if_object();
+  if (evidence == nullptr) return;
+  line("asked for by ", who_asked(*evidence));
+  line("cut off: ", list(evidence->if_contains("cut_off"), counts));
+  // What the stop itself says of its steps.
+  const json::value* found = evidence->if_contains("stop");
+  const json::object* stop = found == nullptr ? nullptr : found->if_object();
+  if (stop == nullptr) return;
+  line("stopping took: ", list(stop->if_contains("milliseconds"), times));
+  if (const json::value* turns = stop->if_contains("cut_off");
+      turns != nullptr && turns->is_int64() && turns->get_int64() > 0)
+    line("cut off: ", counts("turns", turns->get_int64()));
 }
 
 }  // namespace

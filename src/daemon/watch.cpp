@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 
 #include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 
 #include "base/alternate_stack.h"
+#include "base/fd.h"
 #include "lifecycle/crash_handler.h"
 #include "net/http_client.h"
 #include "runtime/event.h"
@@ -82,6 +84,8 @@ void Watch::tell(const WatchFinding& finding) {
 
 Task<ControlFact> Watch::ask_control() {
   if (!parts_.control_is_open()) co_return ControlFact::unknown;
+  // Where descriptors have run out we can't ask, and a process that serves as many as it may is not stuck.
+  if (!UniqueFd(::eventfd(0, EFD_CLOEXEC))) co_return ControlFact::unknown;
   HttpClient client(executor_);
   HttpRequest request;
   request.method = "GET";
@@ -117,7 +121,7 @@ void Watch::look_at_loop() {
     } else if (told && !watch.stuck()) {
       note_crash_reason({});
       log::info("no longer stuck: the event loop moves again");
-      parts_.notifier->status(parts_.status_detail());
+      asio::post(executor_, [this] { parts_.notifier->status(parts_.status_detail()); });  // it knows, we don't
       told = false;
     }
     if (answered == asked_) {

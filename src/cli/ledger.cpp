@@ -1,10 +1,13 @@
 #include "cli/ledger.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "lifecycle/run_ledger.h"
 #include "process/instance_lock.h"
 #include "store/database.h"
+#include "store/schema.h"
 
 namespace talaria::cli {
 namespace {
@@ -15,6 +18,14 @@ Result<std::vector<RunRow>> rows(const ProfilePaths& paths, int limit) {
     if (db.error().kind == ErrorKind::not_found) return std::vector<RunRow>{};
     return std::unexpected(db.error());
   }
+  const auto version = stored_schema_version(**db);
+  if (!version) return std::unexpected(version.error());
+  if (*version == 0) return std::vector<RunRow>{};  // its first gateway is making it now
+  if (*version < schema_version)
+    return fail(ErrorKind::unavailable,
+                fmt::format("{} is an older program's; it is brought up to date when this one takes over (`talaria "
+                            "gateway upgrade`, or a restart)",
+                            paths.database()));
   return list_runs(**db, limit);
 }
 

@@ -1,39 +1,26 @@
 #include "lifecycle/crash_loop.h"
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <cmath>
 #include <cstdlib>
 
+#include "lifecycle/cause_kind.h"
+
 namespace talaria {
-namespace json = boost::json;
 namespace {
 
 constexpr double first_delay_ms = 250;
 constexpr double longest_delay_ms = 60'000;
 
-// Was it a signal that somebody sent? Either the run itself saw it (SIGTERM …), or the manager saw SIGKILL without a
-// reason of its own (oom-kill, watchdog, timeout), or, without a manager, it ended without a word.
-bool ended_from_outside(const RunRow& run) {
-  boost::system::error_code ec;
-  const json::value value = json::parse(run.evidence.empty() ? "{}" : run.evidence, ec);
-  const json::object* evidence = ec ? nullptr : value.if_object();
-  if (evidence == nullptr) return false;
-  const auto text = [evidence](const char* name) {
-    const json::value* found = evidence->if_contains(name);
-    return found != nullptr && found->is_string() ? std::string_view(found->get_string()) : std::string_view();
-  };
-  if (run.verdict == "unplanned") return !text("signal").empty();
-  if (evidence->contains("fatal_signal")) return false;
-  if (text("service_result").empty()) return true;
-  return text("service_result") == "signal" && (text("exit_status") == "KILL" || text("exit_status") == "9");
-}
+bool is(const RunRow& run, CauseKind kind) { return run.kind == to_string(kind); }
 
 }  // namespace
 
 EndWeight weigh(const RunRow& run) {
   if (run.verdict != "unplanned" && run.verdict != "crash") return EndWeight::planned;
-  return run.ready_at && ended_from_outside(run) ? EndWeight::outside : EndWeight::failure;
+  if (is(run, CauseKind::power_cut)) return EndWeight::outside;
+  const bool killed = is(run, CauseKind::kill) || is(run, CauseKind::sigkill) || is(run, CauseKind::vanished);
+  return killed && run.ready_at ? EndWeight::outside : EndWeight::failure;
 }
 
 int failures_in_a_row(std::span<const RunRow> newest_first, UnixMillis now) {

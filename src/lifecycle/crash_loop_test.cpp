@@ -5,46 +5,47 @@
 
 #include <algorithm>
 
+#include "lifecycle/cause_kind.h"
+
 namespace talaria {
 namespace {
 
 constexpr UnixMillis now = 1'800'000'000'000;
 
-RunRow ended(std::string verdict, std::string evidence, UnixMillis at = now - 1'000, bool was_ready = true) {
+RunRow ended(std::string verdict, CauseKind kind, UnixMillis at = now - 1'000, bool was_ready = true) {
   RunRow run;
   run.verdict = std::move(verdict);
-  run.evidence = std::move(evidence);
+  run.kind = to_string(kind);
   run.ended_at = at;
   if (was_ready) run.ready_at = at - 500;
   return run;
 }
-RunRow segfault(UnixMillis at = now - 1'000) {
-  return ended("crash", R"({"service_result":"signal","exit_code":"killed","exit_status":"SEGV"})", at);
-}
-RunRow killed() { return ended("crash", R"({"service_result":"signal","exit_code":"killed","exit_status":"KILL"})"); }
+RunRow segfault(UnixMillis at = now - 1'000) { return ended("crash", CauseKind::fatal_signal, at); }
+RunRow killed() { return ended("crash", CauseKind::sigkill); }
 
 TEST(CrashLoop, WhatCounts) {
-  EXPECT_EQ(weigh(segfault()), EndWeight::failure);
-  EXPECT_EQ(weigh(killed()), EndWeight::outside);
-  EXPECT_EQ(weigh(ended("crash", R"({"boot_id_changed":false})")), EndWeight::outside);
-  EXPECT_EQ(weigh(ended("crash", R"({"fatal_signal":"SIGSEGV"})")), EndWeight::failure);
-  EXPECT_EQ(weigh(ended("crash", R"({"service_result":"oom-kill","exit_status":"KILL"})")), EndWeight::failure);
-  EXPECT_EQ(weigh(ended("crash", R"({"service_result":"watchdog","exit_status":"ABRT"})")), EndWeight::failure);
-  EXPECT_EQ(weigh(ended("unplanned", R"({"signal":"SIGTERM"})")), EndWeight::outside);
-  EXPECT_EQ(weigh(ended("unplanned", "{}")), EndWeight::failure);
-  EXPECT_EQ(weigh(ended("unplanned", "rubbish")), EndWeight::failure);
+  for (const CauseKind kind :
+       {CauseKind::fatal_signal, CauseKind::oom_kill, CauseKind::watchdog, CauseKind::not_started,
+        CauseKind::start_timeout, CauseKind::stuck_stop, CauseKind::unknown})
+    EXPECT_EQ(weigh(ended("crash", kind)), EndWeight::failure) << to_string(kind);
+  EXPECT_EQ(weigh(ended("unplanned", CauseKind::failure)), EndWeight::failure);
+  for (const CauseKind kind : {CauseKind::sigkill, CauseKind::vanished, CauseKind::power_cut})
+    EXPECT_EQ(weigh(ended("crash", kind)), EndWeight::outside) << to_string(kind);
+  EXPECT_EQ(weigh(ended("unplanned", CauseKind::kill)), EndWeight::outside);
   for (const char* verdict : {"planned", "restart", "replaced", "config", "upgrade"})
-    EXPECT_EQ(weigh(ended(verdict, "{}")), EndWeight::planned) << verdict;
+    EXPECT_EQ(weigh(ended(verdict, CauseKind::unknown)), EndWeight::planned) << verdict;
 }
 
 TEST(CrashLoop, WhoNeverGetsReadyFailsHoweverItEnds) {
   RunRow run = killed();
   run.ready_at.reset();
   EXPECT_EQ(weigh(run), EndWeight::failure);
+  run.kind = to_string(CauseKind::power_cut);
+  EXPECT_EQ(weigh(run), EndWeight::outside) << "no fault of its own";
 }
 
 TEST(CrashLoop, CountsTheRowAndNoMore) {
-  const std::vector<RunRow> runs{segfault(), killed(), segfault(), ended("planned", "{}"), segfault()};
+  const std::vector<RunRow> runs{segfault(), killed(), segfault(), ended("planned", CauseKind::stop), segfault()};
   EXPECT_EQ(failures_in_a_row(runs, now), 2);
   EXPECT_EQ(failures_in_a_row({}, now), 0);
   const std::vector<RunRow> long_ago{segfault(), segfault(now - crash_loop_window.count() - 1), segfault()};

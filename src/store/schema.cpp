@@ -163,6 +163,12 @@ Result<> check_schema(Database& db) {
   return {};
 }
 
+Result<int> stored_schema_version(Database& db) {
+  const auto version = pragma(db, "PRAGMA user_version");
+  if (!version) return std::unexpected(version.error());
+  return static_cast<int>(*version);
+}
+
 Result<> migrate(Database& db) {
   if (auto ok = check_schema(db); !ok) return ok;
   const auto version = pragma(db, "PRAGMA user_version");

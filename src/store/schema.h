@@ -9,6 +9,8 @@ namespace talaria {
 
 inline constexpr int schema_version = 2;
 
+// The version of a database; 0: it has just been made and is empty.
+[[nodiscard]] Result<int> stored_schema_version(Database& db);
 // Can this program go on with that database, as it is or after a migration? Reads only. invalid: newer, or not ours.
 [[nodiscard]] Result<> check_schema(Database& db);
 // Brings an empty or older database to schema_version, all steps in one transaction. invalid: newer, or not ours.

@@ -95,7 +95,7 @@ def test_a_program_that_always_crashes(crashing):
     gateway.wait_running(timeout=5)
     took = time.monotonic() - healed
     report("L6 healed", scope=gateway.scope, seconds=round(took, 2))
-    assert took <= 1.5  # 1 s, and what asking takes
+    assert took <= 3  # the promise is 1 s; the rest is the margin of a busy machine
     assert "Start request repeated too quickly" not in gateway.journal()
 
 
@@ -106,7 +106,7 @@ def test_an_operator_does_not_wait(crashing):
     wait_until(lambda: len(starts(gateway)) >= 4 and backing_off(gateway), 20, "it backs off for seconds")
     before = len(starts(gateway))
     gateway.lab.spawn([INSTALLED, "-p", gateway.profile, "gateway", "start", *(["--system"] if gateway.scope == "system" else [])], gateway.user)
-    wait_until(lambda: len(starts(gateway)) > before, 1.5, "`gateway start` made it try at once")
+    wait_until(lambda: len(starts(gateway)) > before, 3, "`gateway start` made it try at once")
     wait_until(lambda: backing_off(gateway), 5, "it failed again")
     number = len(runs(gateway))
     gateway.systemctl("restart", "--no-block", gateway.unit).check()

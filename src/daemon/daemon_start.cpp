@@ -80,8 +80,13 @@ void Daemon::end_for_good(const Error& error, ExitCode code) {
 }
 
 Task<bool> Daemon::claim_home() {
-  if (adopt_home()) {
+  const auto move_in = [this] {
+    if (auto kept = keep_crash_records(options_.paths.state_directory, self_, invocation_of(supervision_)); !kept)
+      log::warning("crash records go to the log alone: {}", kept.error().what);
     tasks_.spawn("home", keep_home());
+  };
+  if (adopt_home()) {
+    move_in();
     co_return true;
   }
   bool taken = false;
@@ -111,9 +116,7 @@ Task<bool> Daemon::claim_home() {
       co_return false;
     }
   }
-  if (auto kept = keep_crash_records(options_.paths.state_directory, self_, invocation_of(supervision_)); !kept)
-    log::warning("crash records go to the log alone: {}", kept.error().what);
-  tasks_.spawn("home", keep_home());
+  move_in();
   co_return true;
 }
 

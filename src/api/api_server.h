@@ -38,6 +38,11 @@ class ApiRouter {
   ApiRouter(KeyRing keys, DaemonView view, bool loopback_only)
       : keys_(std::move(keys)), view_(std::move(view)), loopback_only_(loopback_only) {}
   void attach(Gateway* gateway) { gateway_ = gateway; }
+  // For requests that come from now on.
+  void configure(KeyRing keys, bool loopback_only) {
+    keys_ = std::move(keys);
+    loopback_only_ = loopback_only;
+  }
 
   Task<> handle(HttpRequest request, HttpExchange& exchange);
 

@@ -119,6 +119,8 @@ Task<HttpResponse> ControlRouter::answer(HttpRequest request) {
       co_return json_response(json::object{{"ok", true}, {"state", view_.state()}});
     }
     if (path == "/control/upgrade") co_return json_response(co_await actions_.upgrade(text_field(body, "program"), by));
+    if (path == "/control/reload") co_return co_await actions_.reload(by);
+    if (path == "/control/check-restart") co_return actions_.check_restart();
     if (path == "/control/leave") co_return accepted(actions_.leave(text_field(body, "target"), by));
   }
   if (gateway_ == nullptr || store_ == nullptr) {

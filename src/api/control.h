@@ -6,6 +6,7 @@
 //   POST /control/stop {"by"}                 POST /control/restart {"by"}
 //   POST /control/leave {"target","by"}       POST /control/start {"by"}
 //   POST /control/upgrade {"program","by"}
+//   POST /control/reload {"by"}               POST /control/check-restart
 //   POST /control/send {"channel","conversation","thread","text","wait_ms"}
 //   GET  /control/outbox?state=S              POST /control/outbox/retry|discard {"id"}
 //   GET  /control/sessions                    GET  /control/session?key=K      POST /control/session/reset {"key"}
@@ -31,6 +32,9 @@ struct ControlActions {
   std::function<Result<>(const std::string& target, const std::string& by)> leave;
   // Takes as long as the new program's self-check. Empty `program`: the one that is installed where ours was.
   std::function<Task<boost::json::object>(const std::string& program, const std::string& by)> upgrade;
+  // 422 with every mistake when the configuration is wrong. A reload ends when what it takes out is gone.
+  std::function<Task<HttpResponse>(std::string by)> reload;
+  std::function<HttpResponse()> check_restart;  // whether this configuration would start again
 };
 
 class ControlRouter {

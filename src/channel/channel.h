@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -24,8 +25,9 @@ struct Route {
 };
 
 struct Sender {
-  std::string id;    // stable id on the platform; what sessions are keyed by
-  std::string name;  // what people see
+  std::string id;      // stable id on the platform; what sessions are keyed by
+  std::string name;    // what people see
+  bool admin = false;  // may use administrators' commands (gateway/commands.h)
 };
 
 struct InboundEvent {
@@ -88,16 +90,22 @@ class Channel {
   virtual ~Channel() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;  // unique in the profile
   [[nodiscard]] virtual std::string_view kind() const = 0;  // "irc"
+  // The public name of the account that it uses, in one spelling: "irc.libera.chat:6697 nick talaria", the number of a
+  // bot; never a secret. No two channels of this machine run with the same kind and account at a time. Empty: any
+  // number may.
+  [[nodiscard]] virtual std::string account() const { return {}; }
   // Connects, receives and reconnects with growing, jittered delays, until cancelled. Never ends by itself.
   virtual Task<> run(Inbox& inbox) = 0;
   // Delivers one reply; called for one reply of a conversation at a time. A channel that is not up answers Fate::retry
-  // at once or waits for the connection, at most 30 s.
+  // at once or waits for the connection, at most 30 s; one whose run() was cancelled answers at once.
   virtual Task<std::expected<Receipt, DeliveryError>> deliver(Reply reply) = 0;
   [[nodiscard]] virtual ChannelHealth health() const = 0;
   // The network may have come back: end a delay and connect at once, and look whether a connection still lives.
   virtual void network_is_back() {}
   // Pulsed whenever health().state changes.
   [[nodiscard]] virtual Event& changed() = 0;
+  // Gives away what was received and not yet accepted by the inbox; the channel is about to be replaced.
+  [[nodiscard]] virtual std::vector<InboundEvent> take_held() { return {}; }
 };
 
 }  // namespace talaria

@@ -20,6 +20,7 @@ constexpr CommandEntry command_table[] = {
     {"gateway", add_gateway_stop},
     {"gateway", add_gateway_restart},
     {"gateway", add_gateway_upgrade},
+    {"gateway", add_gateway_reload},
     {"gateway", add_gateway_status},
     {"gateway", add_gateway_list},
     {"gateway", add_gateway_history},

@@ -31,6 +31,7 @@ void add_gateway_stop(CLI::App& parent, Context& context);
 void add_gateway_restart(CLI::App& parent, Context& context);
 void add_gateway_upgrade(CLI::App& parent, Context& context);
 void add_gateway_self_check(CLI::App& parent, Context& context);
+void add_gateway_reload(CLI::App& parent, Context& context);
 void add_gateway_list(CLI::App& parent, Context& context);
 void add_gateway_logs(CLI::App& parent, Context& context);
 void add_gateway_announce_stop(CLI::App& parent, Context& context);

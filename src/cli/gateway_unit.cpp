@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
+#include "cli/reload.h"
 #include "cli/unit_access.h"
 #include "lifecycle/exit_code.h"
 #include "process/instance_lock.h"
@@ -231,6 +232,7 @@ int restart(const Context& context) {
   if (!target) return report(target.error());
   // A healthy gateway is not touched for a configuration that it could not start with.
   if (const int wrong = check_config(target->paths, false); wrong != 0) return wrong;
+  if (const int wrong = check_running(target->paths); wrong != 0) return wrong;
   if (target->runs_by_hand()) return restart_by_hand(*target);
   auto control = connect_manager(target->scope);
   if (!control) return report(control.error());

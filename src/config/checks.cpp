@@ -181,6 +181,11 @@ Complaint check_allow_rule(std::string_view text) {
       shown(text));
 }
 
+Complaint check_admin_rule(std::string_view text) {
+  if (text == "*") return "everybody can't be an administrator: name them, for example \"account:alice\"";
+  return check_allow_rule(text);
+}
+
 Complaint check_instance_name(std::string_view text) {
   const bool good = !text.empty() && text.size() <= 64 && std::ranges::all_of(text, [](char c) {
     return is_letter(c) || is_digit(c) || c == '_' || c == '-';

@@ -26,6 +26,7 @@ using Complaint = std::optional<std::string>;
 [[nodiscard]] Complaint check_irc_user(std::string_view text);
 [[nodiscard]] Complaint check_irc_channel(std::string_view text);    // RFC 2812, 1.3
 [[nodiscard]] Complaint check_allow_rule(std::string_view text);     // "account:…", "nick:…", "host:…", "*"
+[[nodiscard]] Complaint check_admin_rule(std::string_view text);     // the same without "*"
 [[nodiscard]] Complaint check_instance_name(std::string_view text);  // of an agent or a channel
 
 // A listen address that only this machine can reach. The address must have passed check_listen.

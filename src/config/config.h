@@ -83,7 +83,8 @@ struct ChannelConfig {
   std::string name;  // of the table, "libera"
   std::string kind;  // irc
   std::string agent = "default";
-  std::vector<std::string> allow;  // "account:alice", "nick:bob", "host:*.example", "*"; empty: nobody (R10)
+  std::vector<std::string> allow;   // "account:alice", "nick:bob", "host:*.example", "*"; empty: nobody (R10)
+  std::vector<std::string> admins;  // the same without "*"; they need not be in `allow`
   IrcConfig irc;
 };
 

@@ -33,6 +33,7 @@ Daemon::Daemon(asio::any_io_executor executor, GatewayOptions options, Config co
       network_(executor),
       desk_(self_, options_.paths.runtime_directory),
       signals_(executor, supervision_, desk_, end_),
+      reload_done_(executor),
       control_router_(view(), control_actions()),
       api_router_(KeyRing(wiring_.api_keys), view(), !config_.api.allow_public),
       tasks_(executor,
@@ -49,6 +50,7 @@ Task<GatewayExit> Daemon::run() {
     co_return GatewayExit{.code = static_cast<int>(ExitCode::unplanned)};
   }
   if (auto ok = adopt_orphans(); !ok) log::warning("{}", ok.error().what);
+  signals_.on_hangup([this](int sender_pid) { reload_for_hangup(sender_pid); });
   tasks_.spawn("signals", signals_.run());
   if (auto ok = network_.open(); ok) {
     tasks_.spawn("network", watch_network());
@@ -63,6 +65,7 @@ Task<GatewayExit> Daemon::run() {
                        co_await start_gateway();
   if (started) {
     tasks_.spawn("retention", retire_old_rows());
+    if (reloads_.wanted) reload_for_hangup(0);
     co_await end_.event().wait();
   }
   co_return co_await stop();

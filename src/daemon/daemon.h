@@ -11,6 +11,7 @@
 
 #include "api/api_server.h"
 #include "api/control.h"
+#include "config/compare.h"
 #include "config/loading.h"
 #include "daemon/gateway_main.h"
 #include "daemon/listeners.h"
@@ -90,6 +91,32 @@ class Daemon {
   Task<> retire_old_rows();
 
   [[nodiscard]] RunRow this_run(std::string version, UnixMillis started_at) const;
+  // Another configuration for the running gateway (daemon_reload.cpp).
+  struct Candidate {
+    LoadOutcome loaded;
+    Wiring wiring;
+    ConfigChanges changes;
+    std::optional<Listener> listener;  // when the API listens elsewhere
+  };
+  Task<HttpResponse> reload(std::string by);
+  void reload_for_hangup(int sender_pid);
+  void reread_in_standby();
+  [[nodiscard]] Candidate read_candidate();
+  [[nodiscard]] std::expected<std::vector<std::string>, std::vector<Diagnostic>> change_configuration(
+      const std::string& by);
+  void apply(Candidate candidate);
+  void move_api(std::optional<Listener> listener);
+  [[nodiscard]] HttpServerLimits api_limits() const;
+  void make_api_server();
+  [[nodiscard]] std::string running_words() const;
+  [[nodiscard]] boost::json::array warnings() const;
+
+  // A restart asked for from inside (daemon_restart.cpp).
+  [[nodiscard]] LoadOutcome check_restart() const;
+  [[nodiscard]] CommandDesk command_desk();
+  void ask_restart(const std::string& by);
+  Task<> restart_after(std::string by, std::int64_t goodbye);
+
   [[nodiscard]] bool ready() const;
   [[nodiscard]] boost::json::object status() const;
   [[nodiscard]] DaemonView view();
@@ -98,7 +125,7 @@ class Daemon {
 
   asio::any_io_executor executor_;
   const GatewayOptions options_;
-  const Config config_;
+  Config config_;  // a reload assigns it
   Wiring wiring_;
   StopGuard& stop_guard_;
   SystemWallClock clock_;
@@ -132,7 +159,16 @@ class Daemon {
   std::string manager_job_;  // what the manager was doing when we were told to end; empty: not known
   int cut_off_ = 0;          // turns
   std::string api_address_;
-  UniqueFd api_listener_;  // listens, and nobody accepts yet
+  struct Reloads {
+    bool running = false;
+    bool wanted = false;  // a SIGHUP that came too early, or during another reload
+    UnixMillis applied_at = 0;
+    UnixMillis refused_at = 0;
+    std::vector<std::string> mistakes;  // why the last one was refused; empty: it was not
+  } reloads_;
+  Event reload_done_;
+  bool restart_asked_ = false;  // in a chat, and its goodbye is on its way
+  UniqueFd api_listener_;       // listens, and nobody accepts yet
 
   std::optional<Gateway> gateway_;
   ControlRouter control_router_;

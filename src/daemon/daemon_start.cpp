@@ -106,6 +106,7 @@ Task<bool> Daemon::claim_home() {
   if (taken) {
     if (options_.wait || supervision_.supervised() || (options_.replace && is_part_of_a_service())) {
       if (!co_await stand_by()) co_return false;
+      reread_in_standby();  // it may have stood by for weeks
     } else if (options_.replace) {
       if (!co_await take_over_home()) co_return false;
     } else {
@@ -292,13 +293,7 @@ Task<bool> Daemon::listen_api() {
     end_for_good(endpoint.error(), ExitCode::config);
     co_return false;
   }
-  HttpServerLimits limits;
-  limits.connections = static_cast<std::size_t>(config_.api.max_connections);
-  limits.body_bytes = static_cast<std::size_t>(config_.api.max_body);
-  api_server_.emplace(
-      executor_, limits,
-      [this](HttpRequest request, HttpExchange& exchange) { return api_router_.handle(std::move(request), exchange); },
-      [](std::string_view what) { log::error("API: internal error: {}", what); });
+  make_api_server();
   co_return co_await wait_for(fmt::format("the API's address {}", config_.api.listen),
                               [this, &endpoint]() -> Task<Result<>> {
                                 auto listener = listeners_.open("api", *endpoint, true);
@@ -311,15 +306,20 @@ Task<bool> Daemon::listen_api() {
 }
 
 Task<bool> Daemon::start_gateway() {
-  gateway_.emplace(Gateway::Parts{.executor = executor_,
-                                  .clock = &clock_,
-                                  .store = &*store_,
-                                  .config = &config_,
-                                  .agents = make_agents(config_, wiring_, children_, executor_),
-                                  .channels = make_channels(config_, wiring_, executor_, clock_),
-                                  .on_bug = [](std::string_view task, std::string_view what) {
-                                    log::error("{}: internal error: {}", task, what);
-                                  }});
+  gateway_.emplace(Gateway::Parts{
+      .executor = executor_,
+      .clock = &clock_,
+      .store = &*store_,
+      .config = &config_,
+      .agents = make_agents(config_, wiring_, children_, executor_),
+      .channels = make_channels(config_, wiring_, executor_, clock_),
+      .on_bug = [](std::string_view task, std::string_view what) { log::error("{}: internal error: {}", task, what); },
+      .self = {.pid = self_.pid,
+               .profile = options_.paths.profile,
+               .scope = std::string(to_string(options_.scope)),
+               .unit = supervision_.unit,
+               .channel = ""},
+      .desk = command_desk()});
   if (!co_await wait_for("the store", [this] { return gateway_->start(); })) co_return false;
   api_router_.attach(&*gateway_);
   control_router_.attach(&*gateway_, &*store_);
@@ -334,7 +334,8 @@ Task<bool> Daemon::start_gateway() {
   }
   if (end_.asked()) co_return false;
   phases_.enter("running");
-  life_.enter_running(api_address_.empty() ? std::string("running") : fmt::format("running, API on {}", api_address_));
+  reloads_.applied_at = clock_.now();
+  life_.enter_running(running_words());
   log::info("ready: profile {}, PID {}{}{}", options_.paths.profile, self_.pid,
             api_address_.empty() ? "" : ", API on " + api_address_,
             supervision_.unit.empty() ? "" : fmt::format(", unit {}", supervision_.unit));

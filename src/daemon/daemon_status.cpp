@@ -3,6 +3,7 @@
 
 #include "base/version.h"
 #include "daemon/daemon.h"
+#include "daemon/reload_report.h"
 #include "runtime/log.h"
 
 namespace talaria {
@@ -24,10 +25,7 @@ ControlActions Daemon::control_actions() {
                 return self_;
               },
           .restart = [this](const std::string& by) -> Result<> {
-            json::object evidence{{"asked_by", by}};
-            end_.ask({{VerdictKind::restart, ExitCode::again, fmt::format("asked to restart by {}", by)},
-                      json::serialize(evidence),
-                      !supervision_.supervised()});
+            ask_restart(by);
             return {};
           },
           .start =
@@ -36,7 +34,9 @@ ControlActions Daemon::control_actions() {
                 start_now_.set();
               },
           .leave = [this](const std::string& target, const std::string& by) { return leave(target, by); },
-          .upgrade = [this](const std::string& program, const std::string& by) { return upgrade(program, by); }};
+          .upgrade = [this](const std::string& program, const std::string& by) { return upgrade(program, by); },
+          .reload = [this](std::string by) { return reload(std::move(by)); },
+          .check_restart = [this] { return describe_check(check_restart()); }};
 }
 
 Result<> Daemon::leave(const std::string& target, const std::string& by) {
@@ -87,7 +87,7 @@ json::object Daemon::status() const {
                       {"last_end", nullptr},
                       {"upgrade", nullptr},
                       {"duplicates", json::array{}},
-                      {"warnings", json::array{}}};
+                      {"warnings", warnings()}};
   if (!supervision_.unit.empty()) status["unit"] = supervision_.unit;
   if (!api_address_.empty()) status["api"] = api_address_;
   if (life_.state() == LifeState::backing_off) status["backoff_until"] = format_rfc3339(backoff_until_);
@@ -95,7 +95,8 @@ json::object Daemon::status() const {
     const Handover& facts = luggage_->facts;
     status["upgrade"] = {{"from", facts.from_version}, {"to", facts.to_version}, {"failure", facts.failure}};
     if (!facts.failure.empty())
-      status["warnings"] = {fmt::format("upgrade to {} failed: {}", facts.to_version, facts.failure)};
+      status["warnings"].as_array().push_back(
+          json::string(fmt::format("upgrade to {} failed: {}", facts.to_version, facts.failure)));
   }
   if (!standby_for_.empty()) status["standby_for"] = standby_for_;
   if (watch_) {

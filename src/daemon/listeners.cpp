@@ -38,6 +38,17 @@ Result<Listener> Listeners::open(const std::string& name, const Endpoint& endpoi
   return listener;
 }
 
+Result<> Listeners::replace(const std::string& name, int listener, bool lasting) {
+  notifier_.remove_stored(name);
+  copies_.erase(name);
+  if (listener < 0) return {};
+  UniqueFd copy(::fcntl(listener, F_DUPFD_CLOEXEC, 3));
+  if (!copy) return fail_errno(errno, "copy a listening socket");
+  copies_.insert_or_assign(name, std::move(copy));
+  if (lasting) notifier_.store(name, listener);
+  return {};
+}
+
 void Listeners::drop_inherited() {
   for (const InheritedFd& each : inherited_) notifier_.remove_stored(each.name);
   inherited_.clear();

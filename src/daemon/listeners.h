@@ -23,6 +23,9 @@ class Listeners {
   [[nodiscard]] Result<Listener> open(const std::string& name, const Endpoint& endpoint, bool lasting);
 
   void inherit(std::string name, UniqueFd fd);
+  // The socket of that name is this one now (-1: there is none any more), already listening; the one before goes.
+  Result<> replace(const std::string& name, int listener, bool lasting);
+
   // Closes what was inherited and not opened, and takes it out of the store: a standby must leave the addresses to the
   // owner, and nobody accepts at one that the configuration no longer names.
   void drop_inherited();

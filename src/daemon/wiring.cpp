@@ -7,13 +7,19 @@
 
 namespace talaria {
 
-Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file) {
+Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file, SecretsFor whom) {
   Wiring wiring;
   const auto resolve = [&](const SecretRef& ref, const std::string& key) -> std::string {
+    const bool of_the_start = ref.source != SecretRef::Source::file;
+    if (of_the_start && whom == SecretsFor::fresh_start) return {};
     if (ref.source == SecretRef::Source::environment) wiring.hidden_environment.push_back(ref.name);
     auto secret = resolve_secret(ref);
     if (secret) return *secret;
-    loaded.diagnostics.push_back({file, 0, 0, key, secret.error().what});
+    const auto line = loaded.lines.find(key);
+    const int at = line == loaded.lines.end() ? 0 : line->second;
+    const char* hint =
+        of_the_start && whom == SecretsFor::running ? " (what was given at the start stays: restart)" : "";
+    loaded.diagnostics.push_back({file, at, 1, key, secret.error().what + hint});
     return {};
   };
   for (const SecretRef& ref : loaded.config.api.keys) wiring.api_keys.push_back(resolve(ref, "api.keys"));
@@ -31,30 +37,33 @@ Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file) {
   return wiring;
 }
 
+std::unique_ptr<Agent> make_agent(const AgentConfig& agent, const Wiring& wiring,
+                                  const std::shared_ptr<ChildHandover>& children, asio::any_io_executor executor) {
+  if (agent.kind == "echo") return make_echo_agent();
+  if (agent.kind == "command") return make_command_agent(agent, wiring.hidden_environment, children);
+  const auto key = wiring.agent_keys.find(agent.name);
+  return make_openai_agent(agent, key != wiring.agent_keys.end() ? key->second : std::string(), std::move(executor));
+}
+
+std::unique_ptr<Channel> make_channel(const ChannelConfig& channel, const Wiring& wiring,
+                                      asio::any_io_executor executor, const WallClock& clock) {
+  const auto& secrets = wiring.channel_secrets.at(channel.name);
+  return make_irc_channel(channel, {secrets.sasl_password, secrets.server_password}, std::move(executor), clock);
+}
+
 std::map<std::string, std::unique_ptr<Agent>> make_agents(const Config& config, const Wiring& wiring,
                                                           const std::shared_ptr<ChildHandover>& children,
                                                           asio::any_io_executor executor) {
   std::map<std::string, std::unique_ptr<Agent>> agents;
-  for (const auto& [name, agent] : config.agents) {
-    if (agent.kind == "echo") {
-      agents[name] = make_echo_agent();
-    } else if (agent.kind == "command") {
-      agents[name] = make_command_agent(agent, wiring.hidden_environment, children);
-    } else {
-      const auto key = wiring.agent_keys.find(name);
-      agents[name] = make_openai_agent(agent, key != wiring.agent_keys.end() ? key->second : std::string(), executor);
-    }
-  }
+  for (const auto& [name, agent] : config.agents) agents[name] = make_agent(agent, wiring, children, executor);
   return agents;
 }
 
 std::vector<std::unique_ptr<Channel>> make_channels(const Config& config, const Wiring& wiring,
                                                     asio::any_io_executor executor, const WallClock& clock) {
   std::vector<std::unique_ptr<Channel>> channels;
-  for (const auto& [name, channel] : config.channels) {
-    const auto& secrets = wiring.channel_secrets.at(name);
-    channels.push_back(make_irc_channel(channel, {secrets.sasl_password, secrets.server_password}, executor, clock));
-  }
+  for (const auto& [name, channel] : config.channels)
+    channels.push_back(make_channel(channel, wiring, executor, clock));
   return channels;
 }
 

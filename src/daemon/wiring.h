@@ -20,15 +20,26 @@ struct Wiring {
   std::map<std::string, std::string> agent_keys;  // by agent
   struct ChannelSecrets {
     std::string sasl_password, server_password;
+    friend bool operator==(const ChannelSecrets&, const ChannelSecrets&) = default;
   };
   std::map<std::string, ChannelSecrets> channel_secrets;  // by channel
   std::vector<std::string> hidden_environment;            // names that no child may inherit
 };
 
+// Who will use the secrets. A running process can't be given another environment or other credentials, and one that a
+// manager starts anew may have others: those of `fresh_start` can't be judged here.
+enum class SecretsFor { this_start, running, fresh_start };
 // A secret that can't be read becomes a diagnostic of `loaded`.
-[[nodiscard]] Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file);
+[[nodiscard]] Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file,
+                                     SecretsFor whom = SecretsFor::this_start);
 
 // `children`: those of command agents, between two programs.
+[[nodiscard]] std::unique_ptr<Agent> make_agent(const AgentConfig& agent, const Wiring& wiring,
+                                                const std::shared_ptr<ChildHandover>& children,
+                                                asio::any_io_executor executor);
+[[nodiscard]] std::unique_ptr<Channel> make_channel(const ChannelConfig& channel, const Wiring& wiring,
+                                                    asio::any_io_executor executor, const WallClock& clock);
+
 [[nodiscard]] std::map<std::string, std::unique_ptr<Agent>> make_agents(const Config& config, const Wiring& wiring,
                                                                         const std::shared_ptr<ChildHandover>& children,
                                                                         asio::any_io_executor executor);

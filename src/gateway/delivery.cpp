@@ -14,38 +14,78 @@ Delivery::Delivery(asio::any_io_executor executor, const WallClock& clock, Store
       max_age_(max_age),
       counters_(counters),
       idle_(executor),
+      call_ended_(executor),
       tasks_(executor, std::move(on_bug)) {
   idle_.set();
 }
 
-Task<Result<>> Delivery::start() {
-  struct Found {
-    OutboxCounts counts;
-    std::vector<std::pair<std::string, std::string>> conversations;
-  };
-  auto found = co_await store_.read([](Database& db) -> Result<Found> {
-    auto counts = count_outbox(db);
-    if (!counts) return std::unexpected(counts.error());
-    auto conversations = open_conversations(db);
-    if (!conversations) return std::unexpected(conversations.error());
-    return Found{*counts, std::move(*conversations)};
-  });
-  if (!found) co_return std::unexpected(found.error());
-  open_ = found->counts.open;
-  dead_ = found->counts.dead;
-  for (auto& [channel, conversation] : found->conversations) {
-    if (!channels_.contains(channel)) {
-      log::warning("outbox: replies wait for channel \"{}\", which is not configured", channel);
-      continue;
-    }
-    queued(channel, conversation);
-    --open_;  // counted above
+void Delivery::set_channel(const std::shared_ptr<Channel>& channel) {
+  const std::string name(channel->name());
+  const auto old = std::exchange(channels_[name], channel);
+  if (old) old->changed().pulse();  // whoever waits for it waits for the new one
+  if (!started_) return;
+  tasks_.spawn("outbox of a new channel", [](Delivery& self) -> Task<> {
+    if (auto ok = co_await self.take_up(); !ok) log::error("outbox: {}", ok.error().what);
+  }(*this));
+}
+
+void Delivery::remove_channel(const std::string& name) {
+  const auto old = current(name);
+  if (!old) return;
+  channels_.erase(name);
+  old->changed().pulse();
+  if (!started_) return;
+  tasks_.spawn("outbox of a channel taken out", [](Delivery& self) -> Task<> {
+    if (auto ok = co_await self.take_up(); !ok) log::error("outbox: {}", ok.error().what);
+  }(*this));
+}
+
+std::shared_ptr<Channel> Delivery::current(const std::string& name) const {
+  const auto found = channels_.find(name);
+  return found == channels_.end() ? nullptr : found->second;
+}
+
+Task<> Delivery::until_idle(const Channel& channel, Deadline deadline) {
+  while (calls_.contains(&channel) && co_await call_ended_.wait(deadline)) {
   }
+}
+
+Task<Result<>> Delivery::start() {
+  auto counts = co_await store_.read([](Database& db) { return count_outbox(db); });
+  if (!counts) co_return std::unexpected(counts.error());
+  open_ = counts->open;
+  dead_ = counts->dead;
+  started_ = true;
+  co_return co_await take_up();
+}
+
+// Wakes a worker for every conversation with open rows, and finds those whose channel is not there.
+Task<Result<>> Delivery::take_up() {
+  auto conversations = co_await store_.read([](Database& db) { return open_conversations(db); });
+  if (!conversations) co_return std::unexpected(conversations.error());
+  std::map<std::string, std::int64_t> stranded;
+  for (const OpenConversation& found : *conversations) {
+    if (channels_.contains(found.channel)) {
+      wake(found.channel, found.conversation);
+    } else {
+      stranded[found.channel] += found.replies;
+    }
+  }
+  for (const auto& [channel, replies] : stranded) {
+    if (!stranded_.contains(channel))
+      log::warning("outbox: {} replies wait for channel \"{}\", which is not configured", replies, channel);
+  }
+  stranded_ = std::move(stranded);
   co_return Result<>{};
 }
 
 void Delivery::queued(const std::string& channel, const std::string& conversation) {
   ++open_;
+  if (!channels_.contains(channel)) ++stranded_[channel];
+  wake(channel, conversation);
+}
+
+void Delivery::wake(const std::string& channel, const std::string& conversation) {
   if (stopping_ || !channels_.contains(channel)) return;
   const std::string key = encode_key({channel, conversation});
   if (auto found = workers_.find(key); found != workers_.end()) {
@@ -63,23 +103,30 @@ Task<> Delivery::work(std::shared_ptr<Conversation> conversation) {
     Conversation* conversation;
     ~Leave() { delivery->workers_.erase(encode_key({conversation->channel, conversation->conversation})); }
   } leave{this, conversation.get()};
-  Channel& channel = *channels_.at(conversation->channel);
   do {
     conversation->more.reset();
     while (!stopping_) {
+      const auto channel = current(conversation->channel);
+      if (!channel) co_return;
       // `sending` may only be written when we are about to send: a channel that is down keeps its rows `pending`.
-      co_await wait_until_up(channel);
+      if (!co_await wait_until_up(channel)) continue;
       if (!co_await deliver_next(*conversation, channel)) break;
     }
   } while (!stopping_ && conversation->more.is_set());
 }
 
-Task<> Delivery::wait_until_up(Channel& channel) {
-  while (!stopping_ && channel.health().state != ChannelState::up) co_await channel.changed().wait();
+// False: it is not the channel of its name any more.
+Task<bool> Delivery::wait_until_up(std::shared_ptr<Channel> channel) {
+  const std::string name(channel->name());
+  while (!stopping_ && current(name) == channel) {
+    if (channel->health().state == ChannelState::up) co_return true;
+    co_await channel->changed().wait();
+  }
+  co_return false;
 }
 
 // False: the conversation has no open row.
-Task<bool> Delivery::deliver_next(Conversation& conversation, Channel& channel) {
+Task<bool> Delivery::deliver_next(Conversation& conversation, std::shared_ptr<Channel> channel) {
   Backoff backoff(Millis{200}, Millis{10'000});
   auto row = co_await store_.write(
       [c = conversation.channel, v = conversation.conversation](Database& db) { return take_next_reply(db, c, v); });
@@ -105,9 +152,23 @@ Task<bool> Delivery::deliver_next(Conversation& conversation, Channel& channel) 
       if (--delivery->sending_ == 0) delivery->idle_.set();
     }
   } sending(this);
-  auto outcome = co_await channel.deliver(std::move(reply));
+  auto outcome = co_await call(channel, std::move(reply));
   co_await settle(std::move(**row), std::move(outcome), conversation);
   co_return true;
+}
+
+// The channel may be replaced meanwhile; it lives until its call has ended.
+Task<std::expected<Receipt, DeliveryError>> Delivery::call(std::shared_ptr<Channel> channel, Reply reply) {
+  struct Calling {
+    Delivery& delivery;
+    const Channel* channel;
+    Calling(Delivery& d, const Channel* c) : delivery(d), channel(c) { ++delivery.calls_[channel]; }
+    ~Calling() {
+      if (--delivery.calls_[channel] == 0) delivery.calls_.erase(channel);
+      delivery.call_ended_.pulse();
+    }
+  } calling(*this, channel.get());
+  co_return co_await channel->deliver(std::move(reply));
 }
 
 Task<> Delivery::settle(OutboxRow row, std::expected<Receipt, DeliveryError> outcome, Conversation& conversation) {

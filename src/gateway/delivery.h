@@ -5,6 +5,7 @@
 // conversation has no open row.
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -24,8 +25,16 @@ class Delivery {
   Delivery(asio::any_io_executor executor, const WallClock& clock, Store& store, Millis max_age,
            GatewayCounters& counters, TaskGroup::OnBug on_bug);
 
-  void add_channel(Channel& channel) { channels_.emplace(channel.name(), &channel); }
+  // Replies to the channel of this name go to this one from now on; what is being sent by an earlier one goes on there.
+  void set_channel(const std::shared_ptr<Channel>& channel);
+  // Its replies stay in the outbox.
+  void remove_channel(const std::string& name);
   [[nodiscard]] bool has_channel(const std::string& name) const { return channels_.contains(name); }
+  // Until this channel delivers nothing any more, or the deadline.
+  Task<> until_idle(const Channel& channel, Deadline deadline);
+  // Open replies for channels that are not configured, by channel.
+  [[nodiscard]] const std::map<std::string, std::int64_t>& stranded() const { return stranded_; }
+  void set_max_age(Millis max_age) { max_age_ = max_age; }
 
   // Takes up every conversation with open rows.
   Task<Result<>> start();
@@ -50,18 +59,23 @@ class Delivery {
     Event more;  // a row was queued while the worker was busy
     bool busy = false;
   };
+  Task<Result<>> take_up();
+  void wake(const std::string& channel, const std::string& conversation);
+  [[nodiscard]] std::shared_ptr<Channel> current(const std::string& name) const;
   Task<> work(std::shared_ptr<Conversation> conversation);
-  Task<bool> deliver_next(Conversation& conversation, Channel& channel);
+  Task<bool> deliver_next(Conversation& conversation, std::shared_ptr<Channel> channel);
+  Task<std::expected<Receipt, DeliveryError>> call(std::shared_ptr<Channel> channel, Reply reply);
   Task<> settle(OutboxRow row, std::expected<Receipt, DeliveryError> outcome, Conversation& conversation);
-  Task<> wait_until_up(Channel& channel);
+  Task<bool> wait_until_up(std::shared_ptr<Channel> channel);
   void announce(std::int64_t id, Result<> fate);
 
   asio::any_io_executor executor_;
   const WallClock& clock_;
   Store& store_;
-  const Millis max_age_;
+  Millis max_age_;
   GatewayCounters& counters_;
-  std::unordered_map<std::string, Channel*> channels_;
+  std::unordered_map<std::string, std::shared_ptr<Channel>> channels_;
+  std::map<std::string, std::int64_t> stranded_;
   std::unordered_map<std::string, std::shared_ptr<Conversation>> workers_;  // by encoded (channel, conversation)
   struct Waiter {
     Event done;
@@ -70,9 +84,12 @@ class Delivery {
   std::unordered_map<std::int64_t, std::vector<std::shared_ptr<Waiter>>> waiters_;
   std::int64_t open_ = 0;
   std::int64_t dead_ = 0;
+  bool started_ = false;
   bool stopping_ = false;
-  int sending_ = 0;  // calls into channels in progress
-  Event idle_;       // set while sending_ is 0
+  int sending_ = 0;                                // rows that are `sending`
+  Event idle_;                                     // set while sending_ is 0
+  std::unordered_map<const Channel*, int> calls_;  // in progress, of each channel
+  Event call_ended_;
   TaskGroup tasks_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "gateway/channel_host.h"
 #include "gateway/delivery.h"
 #include "gateway/direct_request.h"
 #include "gateway/session_key.h"
@@ -9,6 +10,7 @@
 #include "gateway/turn_scheduler.h"
 #include "runtime/backoff.h"
 #include "runtime/log.h"
+#include "store/notices.h"
 
 namespace talaria {
 namespace {
@@ -32,13 +34,23 @@ DirectFailure failure_of(const TurnOutcome& outcome) {
 
 RouteRow row_of(const Route& route) { return {route.channel, route.conversation, route.thread, route.reply_to}; }
 
+EventRow row_of(const InboundEvent& event) {
+  return {.route = row_of(event.route),
+          .message_id = event.message_id,
+          .sender_id = event.sender.id,
+          .sender_name = event.sender.name,
+          .body = event.text,
+          .received_at = event.received_at};
+}
+
 }  // namespace
 
 struct Gateway::Impl {
-  explicit Impl(Parts parts);
+  Impl(Parts parts, Inbox& inbox);
 
   Task<Result<>> refill();
   void enqueue(TurnRow row);
+  Task<Result<Accepted>> run_command(const Command& command, InboundEvent event);
   Task<> run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Ticket> ticket);
   Task<bool> begin(TurnRow row, std::vector<Exchange>& history);
 
@@ -47,7 +59,7 @@ struct Gateway::Impl {
     std::int64_t turn_id = 0;
     std::int64_t session_id = 0;
     bool begun = false;  // entered `running` when it was journalled
-    std::string agent;
+    AgentPtr agent;      // as it was when the turn was accepted
     std::vector<Exchange> history;
     std::vector<ChatMessage> messages;
     AgentRequest request;
@@ -79,60 +91,61 @@ struct Gateway::Impl {
   Delivery delivery;
   std::unordered_map<std::string, std::shared_ptr<Keyed>> keyed;
   Event turn_ended;
-  TaskGroup channel_tasks;
+  ChannelHost host;
   TaskGroup turn_tasks;  // last: ends before what it uses
 };
 
-Gateway::Impl::Impl(Parts p)
+Gateway::Impl::Impl(Parts p, Inbox& inbox)
     : parts(std::move(p)),
       scheduler(parts.executor, parts.config->gateway.max_concurrent_turns),
       runner(*parts.clock, *parts.store, *parts.config, std::move(parts.agents), counters),
       delivery(parts.executor, *parts.clock, *parts.store, parts.config->gateway.max_backlog_age, counters,
                parts.on_bug),
       turn_ended(parts.executor),
-      channel_tasks(parts.executor, parts.on_bug),
+      host(parts.executor, inbox, delivery, parts.self, parts.on_bug),
       turn_tasks(parts.executor, parts.on_bug) {
-  for (auto& channel : parts.channels) delivery.add_channel(*channel);
+  host.change(std::move(parts.channels), {});
 }
 
-Gateway::Gateway(Parts parts) : impl_(std::make_unique<Impl>(std::move(parts))) {}
+Gateway::Gateway(Parts parts) : impl_(std::make_unique<Impl>(std::move(parts), *this)) {}
 Gateway::~Gateway() = default;
 
 Task<Result<>> Gateway::start() {
+  auto told = co_await impl_->parts.store->write(
+      [now = impl_->parts.clock->now()](Database& db) { return tell_return(db, "I am back.", now); });
+  if (!told) co_return std::unexpected(told.error());
   if (auto ok = co_await impl_->refill(); !ok) co_return ok;
   if (auto ok = co_await impl_->delivery.start(); !ok) co_return ok;
-  for (auto& channel : impl_->parts.channels) {
-    impl_->channel_tasks.spawn(fmt::format("channel {}", channel->name()), channel->run(*this));
-  }
+  impl_->host.start();
   co_return Result<>{};
 }
 
 // ---- Turns of channels
 // -----------------------------------------------------------------------------------------------
 
+// A channel may be cancelled while its message is being journalled (a reload takes it out): the store's answer still
+// arrives here, and there is no wait between it and the turn's place in the queue.
 Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
   Impl& self = *impl_;
-  const auto& config = *self.parts.config;
+  const auto& config = *self.parts.config;  // may change whenever we wait
   const auto channel = config.channels.find(event.route.channel);
   if (channel == config.channels.end()) {
     co_return fail(ErrorKind::not_found, fmt::format("no [channel.{}] in the configuration", event.route.channel));
   }
+  const std::string agent = channel->second.agent;
   const std::string session = session_key_of(event);
   const UnixMillis now = self.parts.clock->now();
-  EventRow row{.route = row_of(event.route),
-               .message_id = event.message_id,
-               .sender_id = event.sender.id,
-               .sender_name = event.sender.name,
-               .body = event.text,
-               .received_at = event.received_at};
+  const EventRow row = row_of(event);
   struct Inbound {
     std::int64_t& count;
     explicit Inbound(std::int64_t& c) : count(c) { ++count; }
     ~Inbound() { --count; }
   } counted(self.inbound);
+  if (const Command* command = find_command(event.text))
+    co_return co_await self.run_command(*command, std::move(event));
   auto journalled =
       co_await self.parts.store->write([&, oldest = now - config.gateway.max_backlog_age.count()](Database& db) {
-        return journal_event(db, row, session, channel->second.agent, oldest, now);
+        return journal_event(db, row, session, agent, oldest, now);
       });
   if (!journalled) co_return std::unexpected(journalled.error());
   if (journalled->duplicate) {
@@ -155,11 +168,30 @@ Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
                 .session_id = journalled->session_id,
                 .session_key = session,
                 .direct = false,
-                .agent = channel->second.agent,
+                .agent = agent,
                 .attempts = 0,
                 .prompt = std::move(event.text),
                 .request = {},
                 .route = row_of(event.route)});
+  co_return Accepted{};
+}
+
+Task<Result<Accepted>> Gateway::Impl::run_command(const Command& command, InboundEvent event) {
+  const CommandAnswer answer = answer_command(command, event, parts.desk);
+  auto journalled =
+      co_await parts.store->write([row = row_of(event), &command, &answer, now = parts.clock->now()](Database& db) {
+        return journal_command(db, row, std::string(command.name), answer.text, answer.restarts, now);
+      });
+  if (!journalled) co_return std::unexpected(journalled.error());
+  if (journalled->duplicate) {
+    ++counters.events_duplicate;
+    co_return Accepted{.duplicate = true};
+  }
+  ++counters.events_accepted;
+  log::info("{}: {} of {}", event.route.channel, command.name, event.sender.id);
+  delivery.queued(event.route.channel, event.route.conversation);
+  if (answer.restarts)
+    parts.desk.restart(fmt::format("{} in {}", event.sender.id, event.route.channel), journalled->outbox_id);
   co_return Accepted{};
 }
 
@@ -215,13 +247,14 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
       request.max_tokens = stored->max_tokens;
     }
   }
-  request.messages = runner.conversation(row.agent, history, std::move(messages));
+  AgentPtr agent = runner.agent_for(row);
+  request.messages = runner.conversation(agent, history, std::move(messages));
   NoSink sink;
   struct Ended {  // also when it is left to another program
     Event& event;
     ~Ended() { event.pulse(); }
   } ended{turn_ended};
-  auto outcome = co_await runner.ask(row.agent, std::move(request), row.id, sink);
+  auto outcome = co_await runner.ask(std::move(agent), std::move(request), row.id, sink);
   const std::int64_t reply = co_await runner.finish(row.id, std::move(outcome));
   if (reply != 0) delivery.queued(row.route.channel, row.route.conversation);
   ticket.reset();
@@ -242,8 +275,8 @@ Task<std::expected<DirectAnswer, DirectFailure>> Gateway::run_direct(DirectTurn 
   const auto refuse = [](ErrorKind kind, std::string message) {
     return std::unexpected(DirectFailure{kind, std::move(message), {}});
   };
-  if (!self.runner.has_agent(turn.agent))
-    co_return refuse(ErrorKind::not_found, fmt::format("there is no agent \"{}\"", turn.agent));
+  AgentPtr agent = self.runner.agent(turn.agent);
+  if (!agent) co_return refuse(ErrorKind::not_found, fmt::format("there is no agent \"{}\"", turn.agent));
   if (turn.messages.empty()) co_return refuse(ErrorKind::invalid, "there is no message");
   if (self.draining) co_return refuse(ErrorKind::unavailable, "the gateway is shutting down; try again in a moment");
   if (self.scheduler.waiting() >= static_cast<std::size_t>(config.gateway.max_queued_turns)) {
@@ -282,7 +315,7 @@ Task<std::expected<DirectAnswer, DirectFailure>> Gateway::run_direct(DirectTurn 
   Impl::DirectRun run{.turn_id = id,
                       .session_id = journalled->session_id,
                       .begun = row.start_now,
-                      .agent = turn.agent,
+                      .agent = std::move(agent),
                       .history = std::move(journalled->history),
                       .messages = std::move(turn.messages),
                       .request = {},
@@ -453,7 +486,7 @@ Task<Gateway::Drained> Gateway::drain(Deadline deadline) {
   const Deadline closing = Deadline::in(std::chrono::seconds(5));
   drained.clean = co_await self.turn_tasks.stop(closing);
   drained.clean = co_await self.delivery.stop(deadline.earlier(Deadline::in(std::chrono::seconds(5)))) && drained.clean;
-  drained.clean = co_await self.channel_tasks.stop(closing) && drained.clean;
+  drained.clean = co_await self.host.stop(closing) && drained.clean;
   co_return drained;
 }
 
@@ -464,9 +497,7 @@ void Gateway::cut_drain_short() {
   impl_->turn_ended.pulse();
 }
 
-void Gateway::network_is_back() {
-  for (auto& channel : impl_->parts.channels) channel->network_is_back();
-}
+void Gateway::network_is_back() { impl_->host.network_is_back(); }
 
 bool Gateway::draining() const { return impl_->draining; }
 
@@ -479,13 +510,19 @@ QueueDepths Gateway::depths() const {
           .dead = self.delivery.dead()};
 }
 
-std::vector<ChannelReport> Gateway::channels() const {
-  std::vector<ChannelReport> reports;
-  for (const auto& channel : impl_->parts.channels) {
-    reports.push_back({std::string(channel->name()), std::string(channel->kind()), channel->health()});
-  }
-  return reports;
+void Gateway::reconfigure(Change change) {
+  Impl& self = *impl_;
+  const GatewayConfig& limits = self.parts.config->gateway;
+  self.runner.change_agents(std::move(change.agents), change.agents_gone);
+  self.delivery.set_max_age(limits.max_backlog_age);
+  self.scheduler.set_max_running(limits.max_concurrent_turns);
+  self.host.change(std::move(change.channels), change.channels_gone);
 }
+
+Task<bool> Gateway::settled(Deadline deadline) { return impl_->host.settled(deadline); }
+
+std::vector<ChannelReport> Gateway::channels() const { return impl_->host.reports(); }
+const std::map<std::string, std::int64_t>& Gateway::stranded_replies() const { return impl_->delivery.stranded(); }
 
 const GatewayCounters& Gateway::counters() const { return impl_->counters; }
 std::vector<std::string> Gateway::agent_names() const { return impl_->runner.agent_names(); }

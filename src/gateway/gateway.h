@@ -11,6 +11,8 @@
 #include "agent/agent.h"
 #include "channel/channel.h"
 #include "config/config.h"
+#include "gateway/commands.h"
+#include "process/credential_lock.h"
 #include "runtime/task_group.h"
 
 namespace talaria {
@@ -77,6 +79,8 @@ class Gateway final : public Inbox {
     std::map<std::string, std::unique_ptr<Agent>> agents;
     std::vector<std::unique_ptr<Channel>> channels;
     TaskGroup::OnBug on_bug;
+    CredentialHolder self;  // who other gateways are told that uses an account of ours
+    CommandDesk desk;
   };
   explicit Gateway(Parts parts);
   ~Gateway() override;
@@ -99,6 +103,18 @@ class Gateway final : public Inbox {
   Task<Result<>> retry_dead(std::int64_t outbox_id);
   Task<Result<>> discard_dead(std::int64_t outbox_id);
 
+  // A new configuration is in force: `config` of Parts has it already. What is not named here stays as it is: unchanged
+  // channels keep their connection, running turns the agent they began with. Takes effect at once; changed channels
+  // start when their predecessors are gone, which settled() waits for. False: one still is not at the deadline.
+  struct Change {
+    std::map<std::string, std::unique_ptr<Agent>> agents;  // new and changed ones
+    std::vector<std::string> agents_gone;
+    std::vector<std::unique_ptr<Channel>> channels;  // new and changed ones
+    std::vector<std::string> channels_gone;
+  };
+  void reconfigure(Change change);
+  Task<bool> settled(Deadline deadline);
+
   // Drain: no new turn starts; running ones go on until the deadline, then are interrupted and queued again for the
   // next start; deliveries end.
   struct Drained {
@@ -119,6 +135,8 @@ class Gateway final : public Inbox {
   [[nodiscard]] std::vector<ChannelReport> channels() const;
   [[nodiscard]] const GatewayCounters& counters() const;
   [[nodiscard]] std::vector<std::string> agent_names() const;
+  // Replies that wait for channels that are not configured, by channel.
+  [[nodiscard]] const std::map<std::string, std::int64_t>& stranded_replies() const;
 
  private:
   struct Impl;

@@ -13,13 +13,36 @@ std::vector<std::string> TurnRunner::agent_names() const {
   return names;
 }
 
-std::vector<ChatMessage> TurnRunner::conversation(const std::string& agent, const std::vector<Exchange>& history,
-                                                  std::vector<ChatMessage> messages) const {
+void TurnRunner::change_agents(std::map<std::string, std::unique_ptr<Agent>> fresh,
+                               const std::vector<std::string>& gone) {
+  for (const std::string& name : gone) agents_.erase(name);
+  for (auto& [name, agent] : fresh) {
+    const auto settings = config_.agents.find(name);
+    auto configured = std::make_shared<ConfiguredAgent>();
+    if (settings != config_.agents.end()) configured->settings = settings->second;
+    configured->settings.name = name;
+    configured->agent = std::move(agent);
+    agents_[name] = std::move(configured);
+  }
+}
+
+AgentPtr TurnRunner::agent(const std::string& name) const {
+  const auto found = agents_.find(name);
+  return found == agents_.end() ? nullptr : found->second;
+}
+
+AgentPtr TurnRunner::agent_for(const TurnRow& turn) const {
+  if (auto named = agent(turn.agent)) return named;
+  const auto channel = config_.channels.find(turn.route.channel);
+  return channel == config_.channels.end() ? nullptr : agent(channel->second.agent);
+}
+
+std::vector<ChatMessage> TurnRunner::conversation(const AgentPtr& agent, const std::vector<Exchange>& history,
+                                                  std::vector<ChatMessage> messages) {
   std::vector<ChatMessage> all;
-  const auto settings = config_.agents.find(agent);
   const bool brings_system = std::ranges::any_of(messages, [](const ChatMessage& m) { return m.role == Role::system; });
-  if (settings != config_.agents.end() && !settings->second.system.empty() && !brings_system) {
-    all.push_back({Role::system, settings->second.system});
+  if (agent && !agent->settings.system.empty() && !brings_system) {
+    all.push_back({Role::system, agent->settings.system});
   }
   for (const Exchange& exchange : history) {
     all.push_back({Role::user, exchange.prompt});
@@ -29,24 +52,20 @@ std::vector<ChatMessage> TurnRunner::conversation(const std::string& agent, cons
   return all;
 }
 
-Task<TurnOutcome> TurnRunner::ask(std::string agent, AgentRequest request, std::int64_t turn_id, ReplySink& sink) {
+Task<TurnOutcome> TurnRunner::ask(AgentPtr agent, AgentRequest request, std::int64_t turn_id, ReplySink& sink) {
   TurnOutcome outcome;
-  const auto found = agents_.find(agent);
-  if (found == agents_.end()) {
-    outcome.reply = std::unexpected(AgentError{ErrorKind::not_found, "its agent is not configured any more",
-                                               fmt::format("no [agent.{}] in the configuration", agent)});
+  if (!agent) {
+    outcome.reply = std::unexpected(AgentError{ErrorKind::not_found, "its agent is not configured any more", ""});
   } else {
-    Millis limit = config_.gateway.turn_timeout;
-    const auto settings = config_.agents.find(agent);
-    if (settings != config_.agents.end() && settings->second.timeout) limit = *settings->second.timeout;
+    const Millis limit = agent->settings.timeout.value_or(config_.gateway.turn_timeout);
     request.deadline = request.deadline.earlier(Deadline::in(limit));
-    outcome.reply = co_await found->second->run(std::move(request), sink);
+    outcome.reply = co_await agent->agent->run(std::move(request), sink);
   }
   if (!outcome.reply) {
     outcome.reference = "E-" + random_id(8);
     const AgentError& error = outcome.reply.error();
-    log::warning("turn {}: agent \"{}\" failed ({}), reference {}: {}: {}", turn_id, agent, to_string(error.kind),
-                 outcome.reference, error.summary, error.detail);
+    log::warning("turn {}: agent \"{}\" failed ({}), reference {}: {}: {}", turn_id, agent ? agent->settings.name : "?",
+                 to_string(error.kind), outcome.reference, error.summary, error.detail);
   }
   co_return outcome;
 }

@@ -21,21 +21,36 @@ struct TurnOutcome {
   std::string reference;  // of a failure, for log and chat
 };
 
+// An agent with the settings it was made for. A turn keeps the one that it began with, also when a reload takes it out.
+struct ConfiguredAgent {
+  AgentConfig settings;
+  std::unique_ptr<Agent> agent;
+};
+using AgentPtr = std::shared_ptr<const ConfiguredAgent>;
+
 class TurnRunner {
  public:
   TurnRunner(const WallClock& clock, Store& store, const Config& config,
              std::map<std::string, std::unique_ptr<Agent>> agents, GatewayCounters& counters)
-      : clock_(clock), store_(store), config_(config), agents_(std::move(agents)), counters_(counters) {}
+      : clock_(clock), store_(store), config_(config), counters_(counters) {
+    change_agents(std::move(agents), {});
+  }
 
-  [[nodiscard]] bool has_agent(const std::string& name) const { return agents_.contains(name); }
+  // Their settings are those of the configuration now.
+  void change_agents(std::map<std::string, std::unique_ptr<Agent>> fresh, const std::vector<std::string>& gone);
+  // Null: there is none of that name.
+  [[nodiscard]] AgentPtr agent(const std::string& name) const;
+  // The agent for a turn of a channel: the one it was queued for, else the one that the channel has now.
+  [[nodiscard]] AgentPtr agent_for(const TurnRow& turn) const;
   [[nodiscard]] std::vector<std::string> agent_names() const;
 
   // The system prompt, the history, then the new messages. A conversation that brings its own system message keeps it.
-  [[nodiscard]] std::vector<ChatMessage> conversation(const std::string& agent, const std::vector<Exchange>& history,
-                                                      std::vector<ChatMessage> messages) const;
+  [[nodiscard]] static std::vector<ChatMessage> conversation(const AgentPtr& agent,
+                                                             const std::vector<Exchange>& history,
+                                                             std::vector<ChatMessage> messages);
 
-  // Asks the agent. Never throws for what an agent did.
-  Task<TurnOutcome> ask(std::string agent, AgentRequest request, std::int64_t turn_id, ReplySink& sink);
+  // Asks the agent; null: says that there is none any more. Never throws for what an agent did.
+  Task<TurnOutcome> ask(AgentPtr agent, AgentRequest request, std::int64_t turn_id, ReplySink& sink);
 
   // Writes the end of a turn; a failed one of a channel apologises in its chat. Returns the outbox row's id, 0 without
   // one.
@@ -48,7 +63,7 @@ class TurnRunner {
   const WallClock& clock_;
   Store& store_;
   const Config& config_;
-  std::map<std::string, std::unique_ptr<Agent>> agents_;
+  std::map<std::string, AgentPtr> agents_;
   GatewayCounters& counters_;
 };
 

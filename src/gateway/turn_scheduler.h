@@ -29,6 +29,11 @@ class TurnScheduler {
 
   // Nothing more is granted, and whoever waits is told so (wait() returns false): the drain.
   void hold();
+  // Fewer than run now: nothing is granted until enough of them have ended.
+  void set_max_running(int max_running) {
+    max_running_ = max_running;
+    grant_next();
+  }
 
   [[nodiscard]] int running() const { return running_; }
   [[nodiscard]] std::size_t waiting() const { return not_granted_.size(); }
@@ -42,7 +47,7 @@ class TurnScheduler {
   void grant_next();
 
   asio::any_io_executor executor_;
-  const int max_running_;
+  int max_running_;
   bool held_ = false;
   int running_ = 0;
   std::unordered_map<std::string, Lane> lanes_;

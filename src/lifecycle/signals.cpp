@@ -88,7 +88,9 @@ Task<> SignalReader::run() {
       } else if (received.number == SIGCHLD) {
         reap_unclaimed();
         child_ended_.pulse();
-      } else if (received.number != SIGHUP) {  // reload is not offered yet; a hangup must not end a service
+      } else if (received.number == SIGHUP) {
+        if (on_hangup_) on_hangup_(received.pid);
+      } else {
         judging_.spawn("verdict", judge(received));
       }
     }

@@ -2,6 +2,7 @@
 // Signals are read from a signalfd in the event loop (signalfd(2)); nothing but async-signal-safe work happens outside
 // it. They are blocked first thing in the process, so that one that comes early waits instead of killing.
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -40,6 +41,9 @@ class SignalReader {
  public:
   SignalReader(asio::any_io_executor executor, Supervision supervision, AnnouncementDesk& desk, EndRequest& end);
   [[nodiscard]] Result<> open();
+  // Called for each SIGHUP; the PID is the sender's, 0: the kernel, or from outside our PID namespace. Without it a
+  // hangup means nothing: it must not end a service.
+  void on_hangup(std::function<void(int sender_pid)> react) { on_hangup_ = std::move(react); }
   Task<> run();
   // Pulsed after SIGCHLD, when the dead are reaped.
   [[nodiscard]] Event& child_ended() { return child_ended_; }
@@ -56,6 +60,7 @@ class SignalReader {
   AnnouncementDesk& desk_;
   EndRequest& end_;
   asio::posix::stream_descriptor fd_;
+  std::function<void(int)> on_hangup_;
   int continued_by_ = 0;  // sender of the last SIGCONT
   Event continued_;
   Event child_ended_;

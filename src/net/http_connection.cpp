@@ -59,6 +59,7 @@ HttpConnection::HttpConnection(std::shared_ptr<HttpServerCore> core, UniqueFd fd
                socket_.cancel(ignored);
              }),
       reader_(core_->limits.header_bytes, core_->limits.body_bytes),
+      address_(core_->address),
       refused_(refused) {
   error_code ec;
   socket_.assign(asio::generic::stream_protocol(peer_.family, peer_.family == AF_UNIX ? 0 : IPPROTO_TCP), fd.get(), ec);
@@ -135,7 +136,7 @@ Task<HttpConnection::Got> HttpConnection::read_request() {
     if (reader_.rejection()) co_return Got::rejected;
     if (reader_.done()) break;
     idle_ = !reader_.started() && input_.size() == 0;
-    if (idle_ && core_->stopping) co_return Got::closed;
+    if (idle_ && closing()) co_return Got::closed;
     if (idle_ && core_->handing_over) {
       put_aside();
       co_return Got::closed;

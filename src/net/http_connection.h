@@ -54,6 +54,7 @@ struct HttpServerCore {
   bool stopping = false;
   bool handing_over = false;  // connections between two exchanges are put aside
   std::vector<UniqueFd> put_aside;
+  std::uint64_t address = 0;  // grows with each move to another address
 };
 
 struct HttpPeer {
@@ -82,6 +83,8 @@ class HttpConnection {
   void break_off();  // closes at once; the peer sees a reset rather than a clean end
   [[nodiscard]] asio::generic::stream_protocol::socket& socket() { return socket_; }
   [[nodiscard]] HttpServerCore& core() { return *core_; }
+  // No further request is read here: the server stops, or has left the address that this connection came by.
+  [[nodiscard]] bool closing() const { return core_->stopping || core_->address != address_; }
 
  private:
   enum class Got { request, closed, rejected };
@@ -102,6 +105,7 @@ class HttpConnection {
   RequestReader reader_;
   boost::beast::flat_buffer input_;
   std::string head_;  // of the answer, reused
+  const std::uint64_t address_;
   bool refused_;
   bool idle_ = true;  // no byte of a request has come yet
   bool first_ = true;

@@ -55,7 +55,7 @@ void HttpServerExchange::put_head(const HttpResponse& response, std::optional<st
     if (!is_safe_field(name, value))
       throw std::logic_error(fmt::format("header {} can't be sent: bad characters", name));
   }
-  if (response.headers.get("Connection") == "close" || connection_.core().stopping) keep_alive_ = false;
+  if (response.headers.get("Connection") == "close" || connection_.closing()) keep_alive_ = false;
   chunked_ = !length && http11_ && may_have_body(response.status) && !head_only_;
   // Without chunks the end of the connection is the end of the body.
   if (!length && !http11_) keep_alive_ = false;
@@ -137,7 +137,7 @@ Task<bool> HttpServerExchange::end() {
 }
 
 bool HttpServerExchange::keep_alive() const {
-  return complete() && keep_alive_ && !connection_.broken() && !connection_.core().stopping;
+  return complete() && keep_alive_ && !connection_.broken() && !connection_.closing();
 }
 
 Event& HttpServerExchange::client_gone() {

@@ -136,6 +136,26 @@ Result<> HttpServer::serve(UniqueFd listener) {
   return {};
 }
 
+Result<> HttpServer::move_to(UniqueFd listener) {
+  auto before = std::exchange(impl_->listeners, {});
+  if (listener) {
+    if (auto ok = serve(std::move(listener)); !ok) {
+      impl_->listeners = std::move(before);
+      return ok;
+    }
+  }
+  ++impl_->core->address;
+  std::swap(before, impl_->listeners);
+  impl_->close_listeners();
+  impl_->listeners = std::move(before);
+  for (auto* connection : impl_->core->connections) connection->close_if_idle();
+  return {};
+}
+
+void HttpServer::set_limits(HttpServerLimits limits) { impl_->core->limits = limits; }
+
+int HttpServer::listener() const { return impl_->listeners.empty() ? -1 : impl_->listeners.front()->native_handle(); }
+
 void HttpServer::stop_accepting() {
   impl_->core->stopping = true;
   impl_->close_listeners();

@@ -59,6 +59,14 @@ class HttpServer {
   // several.
   Result<> serve(UniqueFd listener);
 
+  // Serves at this socket instead of those before, without a moment in between. Connections that came by them end after
+  // the exchange they are in; -1: nowhere, until serve() or another move.
+  Result<> move_to(UniqueFd listener);
+  // For connections, and requests on them, that come from now on.
+  void set_limits(HttpServerLimits limits);
+  // A listening socket of ours; -1: none.
+  [[nodiscard]] int listener() const;
+
   // Closes the listeners and idle connections; exchanges in progress go on, their connections close after them.
   void stop_accepting();
   // Another program takes our clients over: closes the listeners, lets exchanges go on, and puts every connection aside

@@ -539,6 +539,37 @@ TEST(HttpServer, StopAcceptingLetsTheExchangeFinish) {
   EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
 }
 
+TEST(HttpServer, MovesWithoutCuttingAnybodyOff) {
+  std::promise<Event*> entered;
+  std::atomic<int> asked{0};
+  Served served([&](HttpRequest, HttpExchange& exchange) -> Task<> {
+    if (asked++ == 0) {
+      Event hold(co_await asio::this_coro::executor);
+      entered.set_value(&hold);
+      (void)co_await hold.wait(Deadline::in(Millis(10'000)));
+    }
+    (void)co_await exchange.send(text_response("done"));
+  });
+  Peer idle = served.connect();
+  Peer busy = served.connect();
+  ASSERT_TRUE(busy.send(get));
+  Event* hold = entered.get_future().get();
+  // The same port on all addresses: two listeners that exclude each other.
+  served.loop.on_loop([&] {
+    auto elsewhere = listen_beside(TcpEndpoint{"0.0.0.0", served.port}, served.server->listener());
+    ASSERT_TRUE(elsewhere) << elsewhere.error().what;
+    EXPECT_TRUE(served.server->move_to(std::move(elsewhere->fd)));
+  });
+  EXPECT_EQ(idle.read_to_end(), "");
+  Peer later = served.connect();
+  ASSERT_TRUE(later.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+  EXPECT_THAT(later.read_to_end(), HasSubstr("done"));
+  served.loop.on_loop([&] { hold->set(); });
+  const auto answer = busy.read_to_end();
+  EXPECT_THAT(answer, HasSubstr("done"));
+  EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
+}
+
 TEST(HttpServer, KnowsWhoAsksOnAUnixSocket) {
   char directory[] = "/tmp/talaria-http-XXXXXX";
   ASSERT_NE(mkdtemp(directory), nullptr);

@@ -70,7 +70,12 @@ Result<UniqueFd> make_socket(int family, std::string_view what) {
   return fd;
 }
 
-Result<Listener> listen_tcp(const TcpEndpoint& wanted) {
+void share_port(int fd, bool share) {
+  const int on = share ? 1 : 0;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+}
+
+Result<Listener> listen_tcp(const TcpEndpoint& wanted, bool beside_ours = false) {
   const std::string name = to_string(wanted);
   const auto address = numeric_address(wanted.host == "localhost" ? "127.0.0.1" : wanted.host, wanted.port);
   if (!address) {
@@ -81,6 +86,7 @@ Result<Listener> listen_tcp(const TcpEndpoint& wanted) {
   if (!fd) return std::unexpected(fd.error());
   const int on = 1;
   setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (beside_ours) share_port(fd->get(), true);
   if (::bind(fd->get(), address->get(), address->size) != 0 || ::listen(fd->get(), SOMAXCONN) != 0) {
     const int err = errno;
     if (err != EADDRINUSE) return fail_errno(err, fmt::format("listen on {}", name));
@@ -89,6 +95,7 @@ Result<Listener> listen_tcp(const TcpEndpoint& wanted) {
                                                           holder->pid, holder->command)
                                             : fmt::format("listen on {}: the port is held by another process", name));
   }
+  if (beside_ours) share_port(fd->get(), false);
   Address real;
   real.size = sizeof real.storage;
   TcpEndpoint endpoint = wanted;
@@ -265,6 +272,21 @@ Result<Listener> adopt_listener(UniqueFd& fd, const Endpoint& endpoint) {
   Endpoint real = endpoint;
   if (tcp) std::get<TcpEndpoint>(real).port = ntohs(port_of(there));
   return Listener{std::move(fd), std::move(real)};
+}
+
+Result<Listener> listen_beside(const Endpoint& endpoint, int ours) {
+  auto listener = listen_on(endpoint);
+  const auto* tcp = std::get_if<TcpEndpoint>(&endpoint);
+  if (listener || listener.error().kind != ErrorKind::conflict || tcp == nullptr || ours < 0) return listener;
+  Address address;
+  address.size = sizeof address.storage;
+  const bool same_port = getsockname(ours, reinterpret_cast<sockaddr*>(&address.storage), &address.size) == 0 &&
+                         address.storage.ss_family != AF_UNIX && ntohs(port_of(address)) == tcp->port;
+  if (!same_port) return listener;
+  share_port(ours, true);
+  listener = listen_tcp(*tcp, true);
+  share_port(ours, false);
+  return listener;
 }
 
 }  // namespace talaria

@@ -31,6 +31,9 @@ struct Listener {
 // TCP: SO_REUSEADDR. UNIX: mode 0600; a socket file that nobody listens on is replaced, one that is alive is
 // `conflict`. EADDRINUSE → conflict, with the PID and command that hold a TCP port where /proc tells.
 [[nodiscard]] Result<Listener> listen_on(const Endpoint& endpoint);
+// The same beside a listening socket of ours (-1: none) that may be in the way: one on 127.0.0.1:80 excludes one on
+// 0.0.0.0:80, unless both say SO_REUSEPORT for that moment (socket(7)).
+[[nodiscard]] Result<Listener> listen_beside(const Endpoint& endpoint, int ours);
 
 // Goes on with a listening socket that somebody opened before us (a service manager's fd store, the program that we
 // replaced), when it is just what listen_on(endpoint) would make; port 0 fits any port. `conflict`: it is something

@@ -156,5 +156,20 @@ TEST(AdoptListener, OfAPathThatIsGoneServesNobody) {
   EXPECT_FALSE(adopt_listener(kept, endpoint));
 }
 
+TEST(ListenBeside, MakesRoomBesideOursAlone) {
+  auto ours = listen_on(TcpEndpoint{"127.0.0.1", 0});
+  ASSERT_TRUE(ours);
+  const auto port = std::get<TcpEndpoint>(ours->endpoint).port;
+  EXPECT_FALSE(listen_on(TcpEndpoint{"0.0.0.0", port}));
+  EXPECT_FALSE(listen_beside(TcpEndpoint{"0.0.0.0", port}, -1));
+  {
+    const auto beside = listen_beside(TcpEndpoint{"0.0.0.0", port}, ours->fd.get());
+    ASSERT_TRUE(beside) << beside.error().what;
+  }
+  EXPECT_FALSE(listen_on(TcpEndpoint{"0.0.0.0", port})) << "the port stayed open to others";
+  auto theirs = listen_on(TcpEndpoint{"127.0.0.1", 0});
+  EXPECT_FALSE(listen_beside(TcpEndpoint{"0.0.0.0", std::get<TcpEndpoint>(theirs->endpoint).port}, ours->fd.get()));
+}
+
 }  // namespace
 }  // namespace talaria

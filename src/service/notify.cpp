@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <optional>
 #include <string_view>
 
@@ -68,6 +69,12 @@ Notifier::Notifier() : socket_(take("NOTIFY_SOCKET")), watchdog_(take_watchdog()
 void Notifier::ready(std::string_view text) const { send(fmt::format("READY=1\nSTATUS={}", one_line(text))); }
 void Notifier::status(std::string_view text) const { send(fmt::format("STATUS={}", one_line(text))); }
 void Notifier::stopping(std::string_view text) const { send(fmt::format("STOPPING=1\nSTATUS={}", one_line(text))); }
+// Type=notify-reload compares MONOTONIC_USEC with the time of its SIGHUP (sd_notify(3)); Type=notify ignores it.
+void Notifier::reloading() const {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  send(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1'000'000LL + now.tv_nsec / 1'000));
+}
 void Notifier::watchdog() const { send("WATCHDOG=1"); }
 void Notifier::extend(Millis by) const {
   send(fmt::format("EXTEND_TIMEOUT_USEC={}", std::chrono::duration_cast<std::chrono::microseconds>(by).count()));

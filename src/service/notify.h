@@ -20,6 +20,7 @@ class Notifier {
   void ready(std::string_view status) const;     // READY=1, STATUS=
   void status(std::string_view status) const;    // STATUS=, one line
   void stopping(std::string_view status) const;  // STOPPING=1
+  void reloading() const;                        // RELOADING=1, MONOTONIC_USEC=; ready() ends it
   void extend(Millis by) const;                  // EXTEND_TIMEOUT_USEC=
   void watchdog() const;                         // WATCHDOG=1
   // FDSTORE=1, FDNAME=: the manager keeps a copy of the descriptor over a crash and a restart and gives it to the next

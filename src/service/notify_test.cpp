@@ -177,5 +177,18 @@ TEST_F(NotifyTest, AStuckManagerHoldsNobodyUp) {
   EXPECT_EQ(manager.receive(), "WATCHDOG=1");
 }
 
+TEST_F(NotifyTest, AReloadIsToldWithItsTime) {
+  NotifySocket manager(dir_ / "notify");
+  ::setenv("NOTIFY_SOCKET", (dir_ / "notify").c_str(), 1);
+  const Notifier notifier;
+  timespec before{};
+  ::clock_gettime(CLOCK_MONOTONIC, &before);
+  notifier.reloading();
+  const auto told = manager.receive();
+  const std::string head = "RELOADING=1\nMONOTONIC_USEC=";
+  ASSERT_TRUE(told.starts_with(head)) << told;
+  EXPECT_GE(std::stoll(told.substr(head.size())), before.tv_sec * 1'000'000LL + before.tv_nsec / 1'000);
+}
+
 }  // namespace
 }  // namespace talaria

@@ -39,6 +39,8 @@ Result<std::vector<Exchange>> history_of(Database& db, std::int64_t session_id, 
   return history;
 }
 
+}  // namespace
+
 Result<bool> insert_event(Database& db, const EventRow& event, const std::optional<std::string>& skipped) {
   auto statement = db.prepare(
       "INSERT INTO event(channel, conversation, message_id, thread, sender_id, sender_name, body, received_at, skipped)"
@@ -49,8 +51,6 @@ Result<bool> insert_event(Database& db, const EventRow& event, const std::option
   if (auto ok = statement->run(); !ok) return std::unexpected(ok.error());
   return db.changes() > 0;
 }
-
-}  // namespace
 
 Result<Journalled> journal_event(Database& db, const EventRow& event, const std::string& session_key,
                                  const std::string& agent, UnixMillis oldest, UnixMillis now) {

@@ -49,6 +49,9 @@ struct Journalled {
   std::int64_t session_id = 0;
 };
 
+// Journals an event alone; `skipped`: why no turn answers it. False: it was there already (R1).
+[[nodiscard]] Result<bool> insert_event(Database& db, const EventRow& event, const std::optional<std::string>& skipped);
+
 // Journals an event and queues its turn. An event older than `oldest` is journalled as skipped, with the reason, and
 // gets no turn (R2).
 [[nodiscard]] Result<Journalled> journal_event(Database& db, const EventRow& event, const std::string& session_key,

@@ -91,16 +91,17 @@ Result<> reply_dead(Database& db, std::int64_t id, const std::string& why, UnixM
                 id, why, now);
 }
 
-Result<std::vector<std::pair<std::string, std::string>>> open_conversations(Database& db) {
-  auto statement =
-      db.prepare("SELECT DISTINCT channel, conversation FROM outbox WHERE state IN ('pending', 'sending', 'unknown')");
+Result<std::vector<OpenConversation>> open_conversations(Database& db) {
+  auto statement = db.prepare(
+      "SELECT channel, conversation, count(*) FROM outbox WHERE state IN ('pending', 'sending', 'unknown')"
+      " GROUP BY channel, conversation");
   if (!statement) return std::unexpected(statement.error());
-  std::vector<std::pair<std::string, std::string>> found;
+  std::vector<OpenConversation> found;
   for (;;) {
     auto row = statement->step();
     if (!row) return std::unexpected(row.error());
     if (!*row) return found;
-    found.emplace_back(statement->text(0), statement->text(1));
+    found.push_back({statement->text(0), statement->text(1), statement->integer(2)});
   }
 }
 

@@ -39,7 +39,11 @@ struct OutboxRow {
 [[nodiscard]] Result<> reply_dead(Database& db, std::int64_t id, const std::string& why, UnixMillis now);
 
 // Conversations with open rows: what delivery takes up at the start.
-[[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> open_conversations(Database& db);
+struct OpenConversation {
+  std::string channel, conversation;
+  std::int64_t replies = 0;
+};
+[[nodiscard]] Result<std::vector<OpenConversation>> open_conversations(Database& db);
 
 struct OutboxCounts {
   std::int64_t open = 0;

@@ -121,6 +121,12 @@ ALTER TABLE run ADD COLUMN phases TEXT;
 ALTER TABLE run ADD COLUMN invocation_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE run ADD COLUMN manager_at INTEGER;
 )sql",
+    R"sql(
+-- Goodbyes of a restart: whoever was told one is told when the gateway is back (store/notices.h).
+CREATE TABLE notice(
+  outbox_id INTEGER PRIMARY KEY REFERENCES outbox(id) ON DELETE CASCADE
+) STRICT;
+)sql",
 };
 static_assert(std::size(steps) == schema_version);
 

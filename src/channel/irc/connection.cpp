@@ -1,6 +1,6 @@
 #include "channel/irc/connection.h"
 
-#include "channel/irc/race.h"
+#include "runtime/race.h"
 
 namespace talaria::irc {
 

@@ -5,6 +5,7 @@
 // that could prevent it.
 
 #include <deque>
+#include <vector>
 
 #include "channel/channel.h"
 #include "runtime/event.h"
@@ -26,6 +27,8 @@ class HoldQueue {
   [[nodiscard]] bool full() const { return events_.size() >= capacity_; }
   [[nodiscard]] std::size_t size() const { return events_.size(); }
   Task<> wait_for_room();
+  // Empties the queue. The one that is being offered is among it: whoever takes it may see it twice.
+  [[nodiscard]] std::vector<InboundEvent> take_all();
 
   // Offers the messages to `inbox`, in order, until cancelled. One that the gateway calls `invalid` is given up, since
   // it would be so for ever; any other error means "not now".
@@ -36,6 +39,7 @@ class HoldQueue {
   Millis first_delay_;
   Millis longest_delay_;
   std::deque<InboundEvent> events_;
+  std::uint64_t taken_ = 0;  // how often all were taken
   Event arrived_;
   Event room_;
 };

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "channel/irc/line_split.h"
-#include "channel/irc/race.h"
+#include "runtime/race.h"
 
 namespace talaria {
 
@@ -74,10 +74,27 @@ SessionSettings IrcChannel::session_settings() const {
                     .sasl_password = secrets_.sasl_password},
           .join = irc.join,
           .allow = AllowList(config_.allow),
+          .admins = AllowList(config_.admins),
           .times = times_.session};
 }
 
+// Who logs in has one account under whatever nick; else the nick is all there is. The port belongs to it: two servers
+// of one machine are two networks, and a bouncer listens for each.
+std::string IrcChannel::account() const {
+  const auto& irc = config_.irc;
+  const bool logs_in = !irc.sasl_account.empty();
+  return fmt::format("{}:{} {} {}", fold(irc.host, CaseMapping::ascii), irc.port, logs_in ? "account" : "nick",
+                     fold(logs_in ? irc.sasl_account : irc.nick, CaseMapping::ascii));
+}
+
 Task<> IrcChannel::run(Inbox& inbox) {
+  struct Ended {
+    IrcChannel& channel;
+    ~Ended() {
+      channel.ended_ = true;
+      channel.sendable_.pulse();
+    }
+  } ended{*this};
   // Neither ends by itself.
   co_await race(hold_.forward(inbox), stay_connected());
 }
@@ -168,7 +185,7 @@ Task<SessionEnd> IrcChannel::connect_once() {
 Task<bool> IrcChannel::wait_until_sendable(std::string target) {
   const auto deadline = Deadline::in(times_.wait_for_up);
   while (session_ == nullptr || !session_->can_send_to(target)) {
-    if (deadline.expired()) co_return false;
+    if (deadline.expired() || ended_) co_return false;
     co_await sendable_.wait(deadline);
   }
   co_return true;

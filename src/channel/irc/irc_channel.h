@@ -35,11 +35,13 @@ class IrcChannel final : public Channel {
 
   [[nodiscard]] std::string_view name() const override { return config_.name; }
   [[nodiscard]] std::string_view kind() const override { return "irc"; }
+  [[nodiscard]] std::string account() const override;
   Task<> run(Inbox& inbox) override;
   Task<std::expected<Receipt, DeliveryError>> deliver(Reply reply) override;
   [[nodiscard]] ChannelHealth health() const override;
   [[nodiscard]] Event& changed() override { return changed_; }
   void network_is_back() override;
+  [[nodiscard]] std::vector<InboundEvent> take_held() override { return hold_.take_all(); }
 
  private:
   Task<> stay_connected();
@@ -72,6 +74,7 @@ class IrcChannel final : public Channel {
   std::uint64_t epoch_;  // random: tells the ids of this process from those of any other
   std::uint64_t ids_ = 0;
 
+  bool ended_ = false;  // run() was cancelled
   ChannelState state_ = ChannelState::connecting;
   std::string error_;
   std::optional<UnixMillis> last_progress_;

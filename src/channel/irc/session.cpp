@@ -142,7 +142,8 @@ void Session::on_pong(const Message& message, Time now) {
 }
 
 bool Session::tracks_accounts() const {
-  return settings_.allow.needs_accounts() && login_.has("account-notify") && !login_.has("account-tag");
+  return (settings_.allow.needs_accounts() || settings_.admins.needs_accounts()) && login_.has("account-notify") &&
+         !login_.has("account-tag");
 }
 
 std::optional<std::string> Session::account_of(const Message& message) const {
@@ -158,7 +159,8 @@ void Session::on_privmsg(const Message& message) {
   auto in = read_privmsg(message, nick_, isupport_);
   if (!in) return;
   const auto account = account_of(message);
-  if (!settings_.allow.allows(in->from, account, isupport_.casemapping)) return;
+  const bool admin = settings_.admins.allows(in->from, account, isupport_.casemapping);
+  if (!admin && !settings_.allow.allows(in->from, account, isupport_.casemapping)) return;
   if (!in->direct) {
     const auto room = rooms_.spelling(in->target, isupport_.casemapping);
     if (!room) return;
@@ -169,7 +171,8 @@ void Session::on_privmsg(const Message& message) {
   event.message_id = message_id(*in, given != nullptr && !given->empty() ? *given : make_id_());
   event.route = {.channel = settings_.channel, .conversation = in->target, .thread = {}, .reply_to = event.message_id};
   event.sender = {.id = account ? "account:" + folded(*account) : "nick:" + folded(in->from.nick),
-                  .name = in->from.nick};
+                  .name = in->from.nick,
+                  .admin = admin};
   event.text = std::move(in->text);
   event.direct = in->direct;
   on_event_(std::move(event));

@@ -33,6 +33,7 @@ struct SessionSettings {
   LoginSettings login;
   std::vector<std::string> join;
   AllowList allow{std::vector<std::string>{}};
+  AllowList admins{std::vector<std::string>{}};  // answered, too
   SessionTimes times;
 };
 

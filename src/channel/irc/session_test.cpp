@@ -346,5 +346,18 @@ TEST_F(SessionTest, AServerThatOnlyAsksIsLeft) {
   EXPECT_TRUE(session->end());
 }
 
+TEST_F(SessionTest, AdministratorsAreToldApartAndAnswered) {
+  auto s = settings({"nick:bob"});
+  s.admins = AllowList({"account:alice"});
+  begin(std::move(s));
+  log_in("account-tag");
+  say("@account=alice :anna!a@h PRIVMSG talaria :/restart");
+  say(":bob!b@h PRIVMSG talaria :hello");
+  say(":alice!a@h PRIVMSG talaria :I only have the nick");
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_TRUE(events[0].sender.admin) << "an administrator need not be in allow";
+  EXPECT_FALSE(events[1].sender.admin);
+}
+
 }  // namespace
 }  // namespace talaria::irc

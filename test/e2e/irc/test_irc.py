@@ -13,15 +13,6 @@ from support.talaria import Gateway, wait_until
 REPEAT = "(may be a repeat) "
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("certificates")
-    # ngircd gives up root before it reads its files.
-    for parent in (directory, directory.parent):
-        parent.chmod(0o755)
-    return make_certificates(directory)
-
-
 @pytest.fixture(params=["ngircd", "inspircd"])
 def server(request, tmp_path, certificates):
     with IrcServer(request.param, tmp_path / "server", certificates) as running:

@@ -12,7 +12,7 @@
 
 #include "runtime/task.h"
 
-namespace talaria::irc {
+namespace talaria {
 
 // Exceptions other than cancellation are bugs and go on to the caller.
 template <class... Tasks>
@@ -31,4 +31,4 @@ Task<> race(Tasks... tasks) {
   std::apply([&](const auto& /*order*/, const auto&... failures) { (check(failures), ...); }, result);
 }
 
-}  // namespace talaria::irc
+}  // namespace talaria

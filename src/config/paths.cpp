@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/fd.h"
 #include "base/text.h"
 
 namespace talaria {
@@ -70,6 +72,14 @@ void apply_manager(Directories& directories, Scope scope, std::string_view profi
   if (!state.empty() && !old_user_manager) directories.state = state;
 }
 
+// Syncing a file does not save the names that lead to it (fsync(2)). The store syncs the directory that it is in; the
+// directories above were made here, and without this a power cut in the first seconds of a home would take all of it.
+// A file system that can't sync directories has no more to give.
+void sync_directory(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd) (void)::fsync(fd.get());
+}
+
 Result<> make_directory(const std::string& path) {
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
   struct stat found{};
@@ -85,6 +95,7 @@ Result<> make_directory(const std::string& path) {
     // The system's directories hold profiles of different users, as systemd would make them: whoever comes second must
     // get through. Explicitly, because a daemon's umask would take it away again.
     if (path == "/var/lib/talaria" || path == "/run/talaria") (void)::chmod(path.c_str(), 0755);
+    sync_directory(parent.empty() ? "." : parent.string());
   } else if (errno != EEXIST) {
     return fail_errno(errno, "create directory " + path);
   }

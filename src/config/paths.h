@@ -28,7 +28,8 @@ struct ProfilePaths {
 // In the user scope without XDG_RUNTIME_DIR the runtime directory is <state>/run.
 [[nodiscard]] Result<ProfilePaths> paths_for(std::string_view profile, Scope scope);
 
-// Creates state and runtime directory (0700) where missing. `unavailable` (read-only, full) may pass.
+// Creates state and runtime directory (0700) where missing; their names survive a power cut from then on. `unavailable`
+// (read-only, full) may pass.
 [[nodiscard]] Result<> make_directories(const ProfilePaths& paths);
 
 }  // namespace talaria

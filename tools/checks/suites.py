@@ -128,6 +128,8 @@ def all_suites() -> list[Suite]:
         Suite("e2e", "the real binary, one file per behaviour", pytest("test/e2e", 900, "--ignore=test/e2e/irc"), {**with_model, "npm": []}),
         Suite("judges", "the clients that users use", pytest("test/judges", 600), {**with_model, "npm": []}),
         Suite("lab", "the life cycle under a real systemd", pytest("test/lab", 1200), release),
+        Suite("crash", "killed at every point, and power cuts", pytest("test/crash", 600),
+              {"release": ["talaria", "crash_tracer"]}),
         Suite("bench", "the benchmark's programs work (no figures)", bench, release),
         Suite("tidy", "clang-tidy over src/", command("tools/tidy", seconds=900), release),
     ]

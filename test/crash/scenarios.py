@@ -1,0 +1,212 @@
+"""What is cut at every point: each scenario acts until all is quiet, is brought back after a death, and is judged.
+
+`act` runs beside a gateway under the tracer and may be left at any point by Gone; `heal` runs beside the next process, which nobody
+kills, and must end with nothing open; `judge` looks at the whole history.
+"""
+
+import signal
+import time
+
+from judge import MOST_DEATHS, Verdict, judge_chat, judge_ledger, judge_requests
+from platforms import Gone
+from world import World
+
+
+class Scenario:
+    name = ""
+    agent = "default"
+    from_signal = True  # counting begins in act(); else with the first call of the process
+    ends = False        # act() itself leads to the end of the process
+    restarts = 0        # times that the process executes itself again
+    keeps_home = True   # begins with a home that has been used before
+
+    def prepare(self, world: World) -> None:
+        """Before the process is started."""
+
+    def settle_in(self, world: World) -> None:
+        """After it was started and before counting begins."""
+        world.until_up()
+
+    def act(self, world: World) -> None:
+        raise NotImplementedError
+
+    def heal(self, world: World) -> None:
+        """The gateway must be of use again: it answers, and everything that was open is closed."""
+        world.until_up()
+        text = f"hello, number {world.history.run}"
+        world.irc.say("ann", text)
+        world.until_replied(text)
+        world.until_settled()
+
+    def judge(self, world: World) -> Verdict:
+        accepted = {body for body, in world.rows("SELECT body FROM event")}
+        verdict = judge_chat(world.history.entries, accepted, self.is_answer)
+        verdict.broken += self.judge_store(world)
+        return verdict
+
+    def is_answer(self, text: str, reply: str) -> bool:
+        return reply == text if self.agent == "default" else reply.startswith(text + " for the ")
+
+    def judge_store(self, world: World) -> list[str]:
+        rows = world.rows("SELECT pid, verdict, cause, exit_code FROM run WHERE id > (SELECT coalesce(min(id), 0) FROM run) ORDER BY id"
+                          if self.keeps_home else "SELECT pid, verdict, cause, exit_code FROM run ORDER BY id")
+        broken = judge_ledger(rows, world.exits, self.restarts, told=self.ends)
+        broken += [what for what, in world.rows("SELECT 'reply ' || id || ' is ' || state FROM outbox WHERE state <> 'sent' UNION ALL "
+                                                "SELECT 'turn ' || id || ' is ' || state FROM turn WHERE state <> 'finished'")
+                   if "parked" not in what or len(world.exits) <= MOST_DEATHS]
+        return broken + [f"integrity: {what}" for what, in world.rows("PRAGMA integrity_check") if what != "ok"]
+
+
+class Chat(Scenario):
+    """IRC: receive, answer, receipt; two people, one of whom asks twice."""
+    name = "chat"
+
+    def act(self, world: World) -> None:
+        world.irc.say("ann", "one")
+        world.irc.say("bob", "two")
+        world.irc.say("ann", "three")
+        world.until_replied("one", "two", "three")
+        world.irc.say("bob", "four")
+        world.until_replied("four")
+
+
+class Requests(Scenario):
+    """The HTTP API with Idempotency-Key: whole and streamed. A client whose connection broke asks again under the same key."""
+    name = "requests"
+    keys = {"key-1": "pay", "key-2": "count", "key-3": "pay more"}
+    streamed = ("key-2",)
+
+    def act(self, world: World) -> None:
+        for key, prompt in self.keys.items():
+            if world.ask(key, prompt, key in self.streamed) is None:
+                world.history.until(lambda: False, 1, "the death that cut the connection")
+
+    def heal(self, world: World) -> None:
+        world.until_ready()
+        for _ in range(2):
+            for key, prompt in self.keys.items():
+                if world.ask(key, prompt, key in self.streamed) is None:
+                    raise AssertionError(f"{key}: no answer from a gateway that is ready")
+        world.until_settled()
+
+    def judge(self, world: World) -> Verdict:
+        verdict = judge_requests(world.history.entries, self.keys, world.model.counts)
+        verdict.broken += self.judge_store(world)
+        return verdict
+
+
+class Drain(Scenario):
+    """SIGTERM while two turns run: one ends within the drain's time, the other is cut off and runs again at the next start."""
+    name = "drain"
+    agent = "model"
+    ends = True
+
+    def prepare(self, world: World) -> None:
+        world.model.hold("quick", "slow")
+
+    def settle_in(self, world: World) -> None:
+        world.until_up()
+        for who, text in (("ann", "quick"), ("bob", "slow")):
+            world.irc.say(who, text)
+            world.history.until(lambda: any(e.text == text for e in world.history.of("model")), 20, f"a turn of {text}")
+
+    def act(self, world: World) -> None:
+        run = world.history.run
+        world.signal(signal.SIGTERM)
+        world.history.until(lambda: any(" ending (" in e.text for e in world.history.of("log", run)), 20, "the drain")
+        world.irc.say("ann", "late")
+        world.model.release("quick")
+        world.history.until(lambda: False, 20, "the end")
+
+    def heal(self, world: World) -> None:
+        world.model.release()
+        super().heal(world)
+
+
+class Unsure(Scenario):
+    """IRC takes a reply and the connection breaks before it says so: the reply is sent once more, with a mark."""
+    name = "unsure"
+
+    def prepare(self, world: World) -> None:
+        world.irc.faults = ["deaf"]
+
+    def act(self, world: World) -> None:
+        world.irc.say("ann", "one")
+        world.until_replied("one")
+        world.history.add("fault")
+        world.until_repeated("one")
+
+    def heal(self, world: World) -> None:
+        world.irc.faults = []
+        super().heal(world)
+
+
+class Life(Scenario):
+    """An empty home: start, restart in place, stop. Every run and every end stand in the ledger."""
+    name = "life"
+    from_signal = False
+    ends = True
+    restarts = 1
+    keeps_home = False
+
+    def settle_in(self, world: World) -> None:
+        pass
+
+    def act(self, world: World) -> None:
+        run = world.history.run
+        def ready():
+            return sum(" ready: " in e.text for e in world.history.of("log", run))
+        world.history.until(lambda: ready() > 0, 20, "ready")
+        world.control("/control/restart")
+        world.history.until(lambda: ready() > 1, 20, "ready again")
+        world.control("/control/stop")
+        world.history.until(lambda: False, 20, "the end")
+
+
+class Recovery(Scenario):
+    """The start after a crash, which is itself cut. The home is one that died with a turn running, one queued and a reply on its way."""
+    name = "recovery"
+    agent = "model"
+    from_signal = False
+
+    def settle_in(self, world: World) -> None:
+        pass
+
+    def prepare(self, world: World) -> None:
+        """The first death, in a process that nobody traces."""
+        world.model.hold("two", "three")
+        world.irc.faults = ["mute"]
+        world.start()
+        world.until_up()
+        world.irc.say("ann", "one")
+        world.until_replied("one")
+        world.irc.say("bob", "two")
+        world.history.until(lambda: any(e.text == "two" for e in world.history.of("model")), 20, "a turn of two")
+        world.irc.say("bob", "three")
+        end = time.monotonic() + 20
+        while len(world.rows("SELECT 1 FROM event")) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+        world.kill9()
+        world.irc.faults = []
+        world.model.release()
+
+    def act(self, world: World) -> None:
+        world.until_up()
+        world.until_replied("two", "three")
+        world.until_repeated("one")
+
+
+def run_to_death(world: World, scenario: Scenario, quiet: float) -> None:
+    """Lets the scenario act beside the traced process; one that nobody killed in it is killed when all was quiet for `quiet` seconds."""
+    try:
+        scenario.settle_in(world)
+        if scenario.from_signal:
+            world.count(True)
+        scenario.act(world)
+        if not world.history.until_dead(quiet):
+            world.kill9()
+    except Gone:
+        pass
+
+
+ALL = {scenario.name: scenario for scenario in (Chat, Requests, Drain, Unsure, Life, Recovery)}

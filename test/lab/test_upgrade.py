@@ -74,7 +74,7 @@ def test_a_program_that_dies_after_it_took_over_is_mended_and_named(gateway, nex
     gateway.wait_running()
     now, crash, upgraded = runs(gateway)[:3]
     assert (now["verdict"], now["version"]) == (None, old)
-    assert crash["verdict"] == "crash" and "exit code" in crash["cause"]
+    assert crash["verdict"] == "unplanned" and "exit code 1" in crash["cause"], crash
     assert upgraded["verdict"] == "upgrade"
     assert gateway.restarts() == 1
 

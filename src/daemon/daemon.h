@@ -23,9 +23,11 @@
 #include "lifecycle/life.h"
 #include "lifecycle/run_phases.h"
 #include "lifecycle/signals.h"
+#include "lifecycle/stop_budget.h"
 #include "net/http_server.h"
 #include "net/listen.h"
 #include "net/network_watch.h"
+#include "process/descendants.h"
 #include "process/instance_lock.h"
 #include "runtime/task_group.h"
 #include "service/manager.h"
@@ -66,8 +68,22 @@ class Daemon {
   void end_for_good(const Error& error, ExitCode code);
 
   Task<GatewayExit> stop();
-  Task<> let_nobody_in(const End& end);
-  Task<> settle_listeners(const End& end);
+  // The steps of a stop, in their order (daemon_stop.cpp).
+  struct Stopping;
+  Task<> let_nobody_in(Stopping& stopping);
+  Task<> settle_listeners(Stopping& stopping);
+  Task<> drain_turns(Stopping& stopping);
+  Task<> send_answers(Stopping& stopping);
+  Task<> end_agents(Stopping& stopping);
+  Task<> end_leftovers(Stopping& stopping, Millis grace);
+  Task<> end_deliveries(Stopping& stopping);
+  Task<> record_end(Stopping& stopping);
+  Task<> write_end(RunEnd ended, bool departs);
+  Task<> heed_second_signal(Stopping& stopping);
+  Task<> learn_stop_limit(Stopping& stopping);
+  Task<> ask_stop_limit();
+  Task<bool> in_time(std::string what, Task<> work, Deadline deadline);
+  [[nodiscard]] StopBudget::Limits stop_limits() const;
   // A change of programs (daemon/upgrade.cpp).
   Task<boost::json::object> upgrade(std::string path, std::string by);
   Task<Result<Program>> check_program(std::string path, std::string& why);
@@ -79,7 +95,6 @@ class Daemon {
   [[nodiscard]] Departure pack();
   bool adopt_home();
   void adopt_connections(const char* name, HttpServer& server);
-  Task<> record_end(const End& end, bool departs, Deadline deadline);
   [[nodiscard]] RunEnd run_end(const End& end) const;
   void tell_end_without_store(const RunEnd& end);
   [[nodiscard]] Watch::Parts watched();
@@ -146,6 +161,7 @@ class Daemon {
   AnnouncementDesk desk_;
   SignalReader signals_;
   std::optional<Error> final_error_;
+  std::optional<Millis> stop_limit_;  // TimeoutStopSec= as the manager told it after the start
 
   std::optional<InstanceLock> lock_;
   std::string standby_for_;  // empty: we own the home, or nobody does
@@ -158,6 +174,7 @@ class Daemon {
   std::optional<boost::json::object> last_end_;
   std::string manager_job_;  // what the manager was doing when we were told to end; empty: not known
   int cut_off_ = 0;          // turns
+  DescendantsEnd left_behind_;
   std::string api_address_;
   struct Reloads {
     bool running = false;

@@ -6,17 +6,21 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <cstdio>
 #include <memory>
 
+#include "base/stack_dump.h"
 #include "config/loading.h"
 #include "daemon/daemon.h"
 #include "daemon/stop_guard.h"
 #include "lifecycle/crash_handler.h"
+#include "net/resolve.h"
 #include "runtime/log.h"
 
 namespace talaria {
@@ -34,6 +38,26 @@ int report_mistakes(const LoadOutcome& loaded, const std::string& path) {
 
 // Secrets are in our memory: no core dump, no ptrace by others of this user (prctl(2), PR_SET_DUMPABLE).
 void keep_secrets() { ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
+
+// The soft limit of descriptors is 1024 for the sake of programs that use select(2); many turns and clients need more.
+// Children get it with the rest: no more than the unit gives them anyway.
+void raise_descriptor_limit(const Config& config) {
+  constexpr rlim_t wanted = 16'384;  // as in the unit
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (limit.rlim_cur < wanted) {
+    limit.rlim_cur = std::min(wanted, limit.rlim_max);
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  constexpr rlim_t of_a_turn = 5;  // its client, three pipes and a pidfd
+  const rlim_t needed = of_a_turn * static_cast<rlim_t>(config.gateway.max_concurrent_turns) +
+                        static_cast<rlim_t>(config.api.max_connections) + 64;
+  if (needed > limit.rlim_cur)
+    log::warning(
+        "gateway.max_concurrent_turns and api.max_connections may need {} descriptors, and the limit is {} "
+        "(LimitNOFILE= of the unit, `ulimit -n`): what is beyond it fails",
+        needed, limit.rlim_cur);
+}
 
 }  // namespace
 
@@ -56,9 +80,11 @@ GatewayExit gateway_main(GatewayOptions options) {
   if (!loaded.ok()) return {.code = report_mistakes(loaded, options.paths.config_file)};
   keep_secrets();
   log::start(options.paths.profile, options.verbose ? log::Level::debug : log::Level::info);
+  prepare_stack_dump();
+  raise_descriptor_limit(loaded.config);
 
   GatewayExit exit{.code = static_cast<int>(ExitCode::unplanned)};
-  StopGuard stop_guard;  // to the very end: a name look-up that hangs is joined by the loop's destructor
+  StopGuard stop_guard;  // to the very end: destructors may hang too
   auto loop = std::make_unique<asio::io_context>(1);
   auto daemon = std::make_unique<Daemon>(loop->get_executor(), std::move(options), std::move(loaded.config),
                                          std::move(wiring), stop_guard, std::move(inherited), std::move(*luggage));
@@ -81,6 +107,7 @@ GatewayExit gateway_main(GatewayOptions options) {
     (void)loop.release();
   }
   daemon.reset();
+  if (lookups_in_progress()) (void)loop.release();  // its destructor would wait for the name servers
   loop.reset();
   log::stop();
   return exit;

@@ -246,7 +246,7 @@ Task<Result<>> Delivery::wait_delivered(std::int64_t id, Deadline deadline) {
 
 Task<bool> Delivery::stop(Deadline deadline) {
   stopping_ = true;
-  co_await idle_.wait(deadline);
+  if (!hurried_) co_await idle_.wait(deadline);
   co_return co_await tasks_.stop(Deadline::in(std::chrono::seconds(1)));
 }
 

@@ -49,6 +49,11 @@ class Delivery {
   // Lets deliveries in progress end until the deadline, then cancels them; their rows stay and recovery takes them up.
   // False: one did not end even so.
   Task<bool> stop(Deadline deadline);
+  // Nothing is waited for any longer, now or in stop().
+  void hurry() {
+    hurried_ = true;
+    idle_.pulse();
+  }
 
   [[nodiscard]] std::int64_t open() const { return open_; }
   [[nodiscard]] std::int64_t dead() const { return dead_; }
@@ -86,6 +91,7 @@ class Delivery {
   std::int64_t dead_ = 0;
   bool started_ = false;
   bool stopping_ = false;
+  bool hurried_ = false;
   int sending_ = 0;                                // rows that are `sending`
   Event idle_;                                     // set while sending_ is 0
   std::unordered_map<const Channel*, int> calls_;  // in progress, of each channel

@@ -474,19 +474,37 @@ Task<Result<>> Gateway::discard_dead(std::int64_t outbox_id) {
   co_return done;
 }
 
+void Gateway::begin_drain() {
+  impl_->draining = true;
+  impl_->scheduler.hold();
+}
+
+Event& Gateway::turn_ended() { return impl_->turn_ended; }
+
+std::uint64_t Gateway::progress() const {
+  const GatewayCounters& c = impl_->counters;
+  return c.pieces + c.turns_finished + c.turns_failed + c.turns_cancelled + c.replies_sent + c.delivery_errors;
+}
+
+Task<bool> Gateway::end_turns(Deadline deadline) { co_return co_await impl_->turn_tasks.stop(deadline); }
+
+Task<> Gateway::settle_turns() { (void)co_await impl_->turn_tasks.join(); }
+
+Task<bool> Gateway::end_deliveries(Deadline deadline) { co_return co_await impl_->delivery.stop(deadline); }
+Task<bool> Gateway::end_channels(Deadline deadline) { co_return co_await impl_->channel_tasks.stop(deadline); }
+
 Task<Gateway::Drained> Gateway::drain(Deadline deadline) {
   Impl& self = *impl_;
-  self.draining = true;
-  self.scheduler.hold();
+  begin_drain();
   while (self.scheduler.running() > 0 && !deadline.expired() && !self.cut_short) {
     co_await self.turn_ended.wait(deadline);
   }
   Drained drained{.cut_off = self.scheduler.running()};
   // An agent's process group is given 2 s between TERM and KILL.
   const Deadline closing = Deadline::in(std::chrono::seconds(5));
-  drained.clean = co_await self.turn_tasks.stop(closing);
-  drained.clean = co_await self.delivery.stop(deadline.earlier(Deadline::in(std::chrono::seconds(5)))) && drained.clean;
-  drained.clean = co_await self.host.stop(closing) && drained.clean;
+  drained.clean = co_await end_turns(closing);
+  drained.clean = co_await end_deliveries(deadline.earlier(closing)) && drained.clean;
+  drained.clean = co_await end_channels(closing) && drained.clean;
   co_return drained;
 }
 
@@ -495,6 +513,7 @@ void Gateway::hold_new_turns() { impl_->held = true; }
 void Gateway::cut_drain_short() {
   impl_->cut_short = true;
   impl_->turn_ended.pulse();
+  impl_->delivery.hurry();
 }
 
 void Gateway::network_is_back() { impl_->host.network_is_back(); }

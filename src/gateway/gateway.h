@@ -60,6 +60,7 @@ struct ChannelReport {
 
 // Totals since the start, for /metrics.
 struct GatewayCounters {
+  std::uint64_t pieces = 0;  // of answers, as agents write them
   std::uint64_t turns_finished = 0;
   std::uint64_t turns_failed = 0;
   std::uint64_t turns_cancelled = 0;
@@ -124,7 +125,22 @@ class Gateway final : public Inbox {
   Task<Drained> drain(Deadline deadline);
   // Before a drain that waits for connections: what channels bring from now on is journalled and left to the next run.
   void hold_new_turns();
-  // A second signal: running turns are not waited for any longer.
+  // The same in its steps, for one who has more to do between them.
+  void begin_drain();  // no new turn starts
+  // Pulsed when a turn has ended.
+  [[nodiscard]] Event& turn_ended();
+  // A number that grows with every sign of life: a piece of an answer, the end of a turn, a reply that left.
+  [[nodiscard]] std::uint64_t progress() const;
+  // Interrupts the turns of channels and keyed ones; those of API clients end with their connections. False: some did
+  // not end in time.
+  Task<bool> end_turns(Deadline deadline);
+  // Waits for what end_turns() left and for turns whose askers went: their rows are written. Takes as long as the
+  // store. A turn that was cut off keeps its row `running`, which is the mark that recovery looks for.
+  Task<> settle_turns();
+  // Deliveries in progress end until the deadline, then the channels.
+  Task<bool> end_deliveries(Deadline deadline);
+  Task<bool> end_channels(Deadline deadline);
+  // A second signal: nothing is waited for any longer.
   void cut_drain_short();
   [[nodiscard]] bool draining() const;
 

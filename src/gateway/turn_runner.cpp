@@ -6,6 +6,24 @@
 #include "runtime/log.h"
 
 namespace talaria {
+namespace {
+
+// Passes the pieces on and counts them: a stop waits longer for turns that move.
+class CountedSink final : public ReplySink {
+ public:
+  CountedSink(ReplySink& sink, std::uint64_t& pieces) : sink_(sink), pieces_(pieces) {}
+  void on_text(std::string_view piece) override {
+    ++pieces_;
+    sink_.on_text(piece);
+  }
+  [[nodiscard]] bool wants_pieces() const override { return sink_.wants_pieces(); }
+
+ private:
+  ReplySink& sink_;
+  std::uint64_t& pieces_;
+};
+
+}  // namespace
 
 std::vector<std::string> TurnRunner::agent_names() const {
   std::vector<std::string> names;
@@ -59,7 +77,8 @@ Task<TurnOutcome> TurnRunner::ask(AgentPtr agent, AgentRequest request, std::int
   } else {
     const Millis limit = agent->settings.timeout.value_or(config_.gateway.turn_timeout);
     request.deadline = request.deadline.earlier(Deadline::in(limit));
-    outcome.reply = co_await agent->agent->run(std::move(request), sink);
+    CountedSink counted(sink, counters_.pieces);
+    outcome.reply = co_await agent->agent->run(std::move(request), counted);
   }
   if (!outcome.reply) {
     outcome.reference = "E-" + random_id(8);

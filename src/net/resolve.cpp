@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
+
 #include "net/http_wire.h"
 #include "runtime/event.h"
 
@@ -10,6 +12,8 @@ namespace talaria {
 namespace {
 
 using asio::ip::tcp;
+
+std::atomic<int> in_progress = 0;
 
 struct Lookup {
   explicit Lookup(asio::any_io_executor executor) : resolver(executor), answered(executor) {}
@@ -20,6 +24,8 @@ struct Lookup {
 };
 
 }  // namespace
+
+bool lookups_in_progress() { return in_progress > 0; }
 
 Task<Result<std::vector<tcp::endpoint>>> resolve(std::string host, std::uint16_t port, Deadline deadline) {
   using Endpoints = std::vector<tcp::endpoint>;
@@ -32,8 +38,10 @@ Task<Result<std::vector<tcp::endpoint>>> resolve(std::string host, std::uint16_t
   }
   // The lookup is left to itself when we stop waiting for it: Asio tells of it only when getaddrinfo() has returned.
   const auto lookup = std::make_shared<Lookup>(co_await asio::this_coro::executor);
+  ++in_progress;
   lookup->resolver.async_resolve(host, fmt::format("{}", port), tcp::resolver::numeric_service,
                                  [lookup](const error_code& ec, const tcp::resolver::results_type& results) {
+                                   --in_progress;
                                    lookup->ec = ec;
                                    for (const auto& entry : results) lookup->endpoints.push_back(entry.endpoint());
                                    lookup->answered.set();

@@ -1,5 +1,5 @@
 #pragma once
-// Host names to addresses. Private to net/.
+// Host names to addresses. resolve() is private to net/.
 
 #include <string>
 #include <vector>
@@ -16,5 +16,9 @@ namespace talaria {
 // resolver and its thread. Otherwise getaddrinfo(3) runs on Asio's resolver thread; giving up on it (deadline,
 // cancellation) is prompt, the thread finishes in its own time, and the end of the io_context waits for it.
 Task<Result<std::vector<asio::ip::tcp::endpoint>>> resolve(std::string host, std::uint16_t port, Deadline deadline);
+
+// Is a look-up still running, waited for or given up? Then the end of the io_context would wait for getaddrinfo(3):
+// half a minute and more where the name servers are away. Any thread.
+[[nodiscard]] bool lookups_in_progress();
 
 }  // namespace talaria

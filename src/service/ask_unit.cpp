@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "runtime/event.h"
 #include "service/bus.h"
+#include "service/stop_timeout.h"
 
 namespace talaria {
 namespace {
@@ -80,6 +81,13 @@ class Question {
       return sent;
     return send_get(systemd1::path, systemd1::manager, "SystemState", &Question::on_system_state);
   }
+
+  // Another question: only how long a stop may take.
+  Result<> send_stop_timeout() {
+    return send_get(unit_object(unit_).c_str(), systemd1::service_interface, "TimeoutStopUSec",
+                    &Question::on_stop_timeout);
+  }
+  [[nodiscard]] std::optional<Millis> stop_timeout() const { return stop_timeout_; }
 
   [[nodiscard]] bool complete() const { return waiting_ == 0; }
   [[nodiscard]] Result<UnitAnswer> take() {
@@ -179,6 +187,12 @@ class Question {
     answer_.main_pid = static_cast<int>(pid);
     return r;
   }
+  int on_stop_timeout(sd_bus_message* reply) {
+    std::uint64_t usec = UINT64_MAX;
+    const int r = sd_bus_message_read(reply, "v", "t", &usec);
+    if (usec < UINT64_MAX) stop_timeout_ = Millis{static_cast<std::int64_t>(usec / 1'000)};
+    return r;
+  }
   int on_system_state(sd_bus_message* reply) {
     std::string state;
     const int r = read_string(reply, state);
@@ -192,6 +206,7 @@ class Question {
   int waiting_ = 0;
   std::string problem_;
   UnitAnswer answer_;
+  std::optional<Millis> stop_timeout_;
 };
 
 // When sd-bus itself wants to be called again: 0 at once (something is queued), UINT64_MAX never; else CLOCK_MONOTONIC
@@ -202,7 +217,9 @@ Deadline bus_wakeup(sd_bus* bus) {
   return Deadline(SteadyClock::time_point(std::chrono::microseconds(until)));
 }
 
-Task<Result<UnitAnswer>> ask_one(BusEndpoint endpoint, std::string unit, Deadline deadline) {
+// `stop_timeout`: ask for that alone, and put it there.
+Task<Result<UnitAnswer>> ask_one(BusEndpoint endpoint, std::string unit, Deadline deadline,
+                                 std::optional<Millis>* stop_timeout = nullptr) {
   auto bus = open_bus(endpoint);
   if (!bus) co_return std::unexpected(bus.error());
   const auto tried = fmt::format("ask systemd over its {} about {}", to_string(endpoint), unit);
@@ -210,7 +227,8 @@ Task<Result<UnitAnswer>> ask_one(BusEndpoint endpoint, std::string unit, Deadlin
   if (!fd) co_return fail_errno(errno, tried);
   BusWatch watch(co_await asio::this_coro::executor, std::move(fd));
   Question question(bus->get(), std::move(unit));
-  if (auto sent = question.send(); !sent) co_return std::unexpected(sent.error());
+  if (auto sent = stop_timeout != nullptr ? question.send_stop_timeout() : question.send(); !sent)
+    co_return std::unexpected(sent.error());
 
   while (!question.complete()) {
     const int r = sd_bus_process(bus->get(), nullptr);
@@ -224,6 +242,7 @@ Task<Result<UnitAnswer>> ask_one(BusEndpoint endpoint, std::string unit, Deadlin
   auto answer = question.take();
   if (!answer) co_return fail(answer.error().kind, fmt::format("{}: {}", tried, answer.error().what));
   answer->via = to_string(endpoint);
+  if (stop_timeout != nullptr) *stop_timeout = question.stop_timeout();
   co_return answer;
 }
 
@@ -243,6 +262,18 @@ Task<Result<UnitAnswer>> ask_unit_at(std::vector<BusEndpoint> endpoints, std::st
 
 Task<Result<UnitAnswer>> ask_unit(ManagerKind manager, std::string unit, Deadline deadline) {
   co_return co_await ask_unit_at(manager_endpoints(manager), std::move(unit), deadline);
+}
+
+Task<Result<std::optional<Millis>>> ask_stop_timeout(ManagerKind manager, std::string unit, Deadline deadline) {
+  Result<std::optional<Millis>> found = fail(ErrorKind::not_found, "no service manager to ask");
+  for (const BusEndpoint& endpoint : manager_endpoints(manager)) {
+    std::optional<Millis> timeout;
+    auto answer = co_await ask_one(endpoint, unit, deadline, &timeout);
+    if (answer) co_return timeout;
+    found = std::unexpected(answer.error());
+    if (deadline.expired()) break;
+  }
+  co_return found;
 }
 
 }  // namespace talaria

@@ -201,12 +201,12 @@ Task<> Daemon::drain_turns(Stopping& stopping) {
   if (cut_off_ > 0) log::warning("{} running turns are cut off; the next start runs them again", cut_off_);
 }
 
-// A turn has ended a moment before its answer is on its way: clients other than those of turns that are cut off get it.
+// A turn has ended a moment before its answer is on its way: every client gets it but those of turns that still run.
 Task<> Daemon::send_answers(Stopping& stopping) {
   if (!api_server_) co_return;
   const Deadline deadline = stopping.step(1s);
-  const auto cut_off = static_cast<std::size_t>(cut_off_);
-  for (Millis pause{1}; api_server_->exchanges() > cut_off && !deadline.expired(); pause *= 2)
+  const auto running = static_cast<std::size_t>(gateway_ ? gateway_->depths().running : 0);
+  for (Millis pause{1}; api_server_->exchanges() > running && !deadline.expired(); pause *= 2)
     co_await sleep_until(deadline.earlier(Deadline::in(pause)));
 }
 
@@ -218,6 +218,7 @@ Task<> Daemon::end_agents(Stopping& stopping) {
   const Deadline polite = stopping.step(4s);
   bool ended = true;
   if (gateway_) ended = co_await gateway_->end_turns(polite);
+  co_await send_answers(stopping);  // "ask again with the same key"
   if (api_server_) ended = co_await api_server_->stop(polite) && ended;
   // A program that goes on in our place keeps them: they are its children.
   if (!stopping.departs || !ended) co_await end_leftovers(stopping, ended ? leftovers_grace : Millis{0});

@@ -491,7 +491,7 @@ Task<bool> Gateway::end_turns(Deadline deadline) { co_return co_await impl_->tur
 Task<> Gateway::settle_turns() { (void)co_await impl_->turn_tasks.join(); }
 
 Task<bool> Gateway::end_deliveries(Deadline deadline) { co_return co_await impl_->delivery.stop(deadline); }
-Task<bool> Gateway::end_channels(Deadline deadline) { co_return co_await impl_->channel_tasks.stop(deadline); }
+Task<bool> Gateway::end_channels(Deadline deadline) { co_return co_await impl_->host.stop(deadline); }
 
 Task<Gateway::Drained> Gateway::drain(Deadline deadline) {
   Impl& self = *impl_;

@@ -45,7 +45,7 @@ class StopBudget {
   // When the process is ended by force, so that nobody else has to.
   [[nodiscard]] Time guard() const { return end() + spare_ / 2; }
   // How long that may take.
-  [[nodiscard]] Millis last_act() const { return spare_ / 2; }
+  [[nodiscard]] Millis last_act() const { return spare_ / 3; }
   // The deadline of one step of closing that begins now and takes at most `usual` where there is time enough.
   [[nodiscard]] Deadline step(Millis usual, Time now) const;
 

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/print_definition.h"
 #include "cli/service_user.h"
 #include "cli/unit_access.h"
 #include "cli/unit_files.h"
@@ -28,6 +29,7 @@ struct InstallOptions {
   std::string run_as_user;
   bool no_start = false;
   bool no_enable = false;
+  std::string print;  // KIND: print the definition and touch nothing
 };
 
 // What both commands find out before they touch anything.
@@ -334,7 +336,13 @@ void add_gateway_install(CLI::App& parent, Context& context) {
       ->type_name("USER");
   command->add_flag("--no-start", options->no_start, "Don't start it now");
   command->add_flag("--no-enable", options->no_enable, "Don't start it at boot");
-  command->callback([&context, options] { context.exit_code = install(context, *options); });
+  command->add_option("--print", options->print, "Print the service's definition for another manager, touch nothing")
+      ->type_name("KIND")
+      ->check(CLI::IsMember(printable_definitions()));
+  command->callback([&context, options] {
+    context.exit_code = options->print.empty() ? install(context, *options)
+                                               : print_definition(context, options->print, options->run_as_user);
+  });
 }
 
 void add_gateway_uninstall(CLI::App& parent, Context& context) {

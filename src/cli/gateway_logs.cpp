@@ -21,7 +21,7 @@ const char* paint_of(int priority) { return priority <= 3 ? "\x1b[31m" : priorit
 // A gateway that was started by hand writes to its standard error.
 void say_where_else(const ProfilePaths& paths) {
   const auto lock = ask_instance_lock(paths.state_directory);
-  if (!lock || !lock->held || !lock->record || !lock->record->unit.empty()) return;
+  if (!lock || !lock->held || !lock->record || is_systemd_scope(lock->record->scope)) return;
   const int pid = lock->record->incarnation.pid;
   std::error_code ignored;
   const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/2", pid), ignored).string();

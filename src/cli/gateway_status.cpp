@@ -122,6 +122,11 @@ void print_status(const json::object& status) {
   line("state", fmt::format("{}{}{}{}", paint, state, *paint != '\0' ? "\x1b[0m" : "",
                             plain(status.at("detail")).empty() ? "" : " (" + plain(status.at("detail")) + ")"));
   line("profile", fmt::format("{} ({})", plain(status.at("profile")), plain(status.at("scope"))));
+  // systemd is known by its unit.
+  if (const auto* manager = status.if_contains("manager"); manager != nullptr && manager->is_string()) {
+    const std::string_view name = manager->get_string();
+    if (name != "none" && !is_systemd_scope(name)) line("manager", std::string(name));
+  }
   if (!status.at("unit").is_null()) line("unit", plain(status.at("unit")));
   if (!status.at("pid").is_null())
     line("PID", fmt::format("{} since {}", plain(status.at("pid")), plain(status.at("since"))));

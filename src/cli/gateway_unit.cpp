@@ -40,8 +40,16 @@ struct Target {
   LockQuestion lock;
   bool lock_known = false;
 
-  // Somebody runs this profile outside of any unit.
-  [[nodiscard]] bool runs_by_hand() const { return lock.held && (!lock.record || lock.record->unit.empty()); }
+  // Somebody runs this profile outside of any unit: by hand, in a container, or another manager than systemd does. It
+  // is asked at its control socket.
+  [[nodiscard]] bool runs_by_hand() const {
+    return lock.held && (!lock.record || lock.record->unit.empty() || !is_systemd_scope(lock.record->scope));
+  }
+  // Another process takes its place when it restarts.
+  [[nodiscard]] bool has_other_manager() const {
+    return lock.record && !is_systemd_scope(lock.record->scope) && lock.record->scope != "none" &&
+           lock.record->scope != to_string(ManagerKind::container);
+  }
   [[nodiscard]] std::string owner() const {
     return lock.record ? fmt::format("PID {}", lock.record->incarnation.pid) : "an unknown process";
   }
@@ -204,7 +212,8 @@ bool is_ready(const json::value& status) {
   return ready != nullptr && ready->is_bool() && ready->get_bool();
 }
 
-// It executes itself again and keeps its PID, so its own account of when it began tells the new one from the old.
+// It executes itself again and keeps its PID, or its manager starts another; its own account of when it began tells the
+// new one from the old.
 int restart_by_hand(const Target& target) {
   const auto before = control_call(target.paths, "GET", "/control/status", {}, Millis{5'000});
   if (!before) return report(before.error());
@@ -218,7 +227,7 @@ int restart_by_hand(const Target& target) {
       fmt::print("restarted {}\n", target.owner());
       return 0;
     }
-    if (target.lock.record && !ProcessHandle::open(target.lock.record->incarnation))
+    if (target.lock.record && !target.has_other_manager() && !ProcessHandle::open(target.lock.record->incarnation))
       return report({ErrorKind::internal,
                      fmt::format("{} ended instead of restarting; its standard error says why", target.owner())});
     std::this_thread::sleep_for(Millis{50});

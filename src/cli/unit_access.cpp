@@ -5,25 +5,16 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <vector>
 
 #include "base/text.h"
 #include "config/loading.h"
 #include "lifecycle/exit_code.h"
+#include "service/host_manager.h"
 #include "service/journal.h"
 
 namespace talaria::cli {
 namespace {
-
-// The name of PID 1, which tells an init from a container's entry point.
-std::string first_process() {
-  std::ifstream file("/proc/1/comm");
-  std::string name;
-  std::getline(file, name);
-  return name.empty() ? "unknown" : printable(name);
-}
 
 std::string describe_end(const UnitState& state) {
   if (state.exec_main_code == CLD_EXITED) {
@@ -68,12 +59,7 @@ Deadline soon() { return Deadline::in(manager_patience); }
 Result<UnitControl> connect_manager(Scope scope) {
   auto control = UnitControl::connect(manager_of(scope), soon());
   if (control) return control;
-  if (!systemd_is_there())
-    return fail(
-        ErrorKind::not_found,
-        fmt::format("there is no systemd here (PID 1 is {}): let it run `talaria gateway run`, whose exit codes are 0 "
-                    "planned, 75 start me again, 64, 77 and 78 don't start me again",
-                    first_process()));
+  if (!systemd_is_there()) return fail(ErrorKind::not_found, advice(find_host_manager()));
   if (scope == Scope::user)
     return fail(
         ErrorKind::not_found,

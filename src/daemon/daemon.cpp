@@ -66,7 +66,7 @@ Task<GatewayExit> Daemon::run() {
   if (started) {
     tasks_.spawn("retention", retire_old_rows());
     if (reloads_.wanted) reload_for_hangup(0);
-    if (supervision_.supervised()) tasks_.spawn("stop limit", ask_stop_limit());
+    if (supervision_.by_systemd()) tasks_.spawn("stop limit", ask_stop_limit());
     co_await end_.event().wait();
   }
   co_return co_await stop();

@@ -68,6 +68,9 @@ Task<bool> Daemon::back_off() {
 
 Task<bool> Daemon::operator_asked() {
   if (!supervision_.supervised()) co_return ::isatty(STDIN_FILENO) != 0;
+  // Other managers start a service in the same way whoever wants it. A person's restart is known all the same: it ended
+  // the incarnation before as planned, which ends the row.
+  if (!supervision_.by_systemd()) co_return false;
   auto unit = co_await ask_unit(supervision_.manager, supervision_.unit, Deadline::in(manager_time));
   co_return unit && unit->restarts == 0;
 }
@@ -97,12 +100,13 @@ Task<bool> Daemon::wait_out(Millis delay, int failures) {
     life_.enter_backing_off(why);
     co_await wake.wait(until.earlier(Deadline::in(look_time)));
     if (stamp_of(program) != program_before) {
-      end_.ask(start_anew("the program was replaced while a crash loop was waited out", !supervision_.supervised()));
+      end_.ask(
+          start_anew("the program was replaced while a crash loop was waited out", !supervision_.starts_us_again()));
     } else if (const FileStamp now = stamp_of(options_.paths.config_file); now != configuration_before) {
       configuration_before = now;
       if (configuration_is_right(options_.paths.config_file)) {
-        end_.ask(
-            start_anew("the configuration was changed while a crash loop was waited out", !supervision_.supervised()));
+        end_.ask(start_anew("the configuration was changed while a crash loop was waited out",
+                            !supervision_.starts_us_again()));
       }
     }
   }

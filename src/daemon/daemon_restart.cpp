@@ -18,7 +18,7 @@ LoadOutcome Daemon::check_restart() const {
   LoadOutcome checked = load_config_file(options_.paths.config_file);
   if (!checked.ok()) return checked;
   (void)resolve_secrets(checked, options_.paths.config_file,
-                        supervision_.supervised() ? SecretsFor::fresh_start : SecretsFor::running);
+                        supervision_.starts_us_again() ? SecretsFor::fresh_start : SecretsFor::running);
   return checked;
 }
 
@@ -26,7 +26,7 @@ void Daemon::ask_restart(const std::string& by) {
   const boost::json::object evidence{{"asked_by", by}};
   end_.ask({{VerdictKind::restart, ExitCode::again, fmt::format("asked to restart by {}", by)},
             boost::json::serialize(evidence),
-            !supervision_.supervised()});
+            !supervision_.starts_us_again()});
 }
 
 CommandDesk Daemon::command_desk() {

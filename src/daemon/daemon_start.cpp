@@ -30,7 +30,7 @@ constexpr Millis standby_time{50};
 // process (find_supervision() has judged that).
 std::string invocation_of(const Supervision& supervision) {
   const char* id = std::getenv("INVOCATION_ID");
-  return supervision.supervised() && id != nullptr ? record_text(id, 64) : std::string();
+  return supervision.by_systemd() && id != nullptr ? record_text(id, 64) : std::string();
 }
 
 bool may_pass(const Error& error) {
@@ -211,10 +211,8 @@ Result<> Daemon::listen_control() {
 // The lock decides, its text informs: a full disk must not keep us from answering on the control socket meanwhile.
 Task<bool> Daemon::write_lock_record() {
   co_return co_await wait_for("the lock file", [this]() -> Task<Result<>> {
-    const char* scope =
-        supervision_.supervised() ? (supervision_.manager == ManagerKind::systemd_system ? "system" : "user") : "none";
-    co_return lock_->write({self_, scope, supervision_.unit, std::string(program_version()),
-                            options_.paths.control_socket(), started_at_});
+    co_return lock_->write({self_, std::string(to_string(supervision_.manager)), supervision_.unit,
+                            std::string(program_version()), options_.paths.control_socket(), started_at_});
   });
 }
 
@@ -223,8 +221,7 @@ RunRow Daemon::this_run(std::string version, UnixMillis started_at) const {
   row.pid = self_.pid;
   row.process_start = self_.start_time;
   row.boot_id = self_.boot_id;
-  row.scope =
-      supervision_.supervised() ? (supervision_.manager == ManagerKind::systemd_system ? "system" : "user") : "none";
+  row.scope = to_string(supervision_.manager);
   row.unit = supervision_.unit;
   row.version = std::move(version);
   row.started_at = started_at;

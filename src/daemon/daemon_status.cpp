@@ -44,7 +44,9 @@ Result<> Daemon::leave(const std::string& target, const std::string& by) {
   if (!meant) return std::unexpected(meant.error());
   if (*meant != self_) return fail(ErrorKind::invalid, "that is another incarnation");
   if (supervision_.supervised())
-    return fail(ErrorKind::conflict, fmt::format("this gateway is run by the service {}", supervision_.unit));
+    return fail(ErrorKind::conflict,
+                fmt::format("this gateway is run by {} {}", to_string(supervision_.manager),
+                            supervision_.by_systemd() ? "service " + supervision_.unit : supervision_.unit));
   if (end_.asked()) return {};  // it leaves already, and nobody asked it to hurry
   json::object evidence{{"asked_by", by}};
   end_.ask({{VerdictKind::replaced, ExitCode::planned, fmt::format("replaced by {}", by)}, json::serialize(evidence)});
@@ -73,6 +75,7 @@ json::object Daemon::status() const {
                       {"ready", ready()},
                       {"profile", options_.paths.profile},
                       {"scope", to_string(options_.scope)},
+                      {"manager", to_string(supervision_.manager)},
                       {"unit", nullptr},
                       {"pid", self_.pid},
                       {"start_time", self_.start_time},

@@ -13,6 +13,7 @@
 #include "lifecycle/manager_exit.h"
 #include "lifecycle/stop_budget.h"
 #include "runtime/log.h"
+#include "service/ask_supervisor.h"
 #include "service/exit_record.h"
 #include "service/stop_timeout.h"
 #include "service/units.h"
@@ -41,6 +42,20 @@ std::string stop_record(const Incarnation& self, const End& end) {
   return fmt::format(
       "talaria-crash 1\ntype stuck-stop\nincarnation {}\nversion {}\nverdict {}\ncause {}\nexit-code {}\n",
       to_string(self), program_version(), to_string(end.verdict.kind), cause, static_cast<int>(end.verdict.exit_code));
+}
+
+// `sv stop` and, while we drain, `sv start`: 0 would keep the service down although it is wanted up by now. `sv
+// restart` sends its signal first and says "up" a moment later, so after a `second_signal` we look for a moment.
+Task<bool> is_wanted_again(const Verdict& verdict, const Supervision& supervision, int pid, bool second_signal) {
+  constexpr Millis settle_time{80};
+  constexpr Millis settle_step{5};
+  if (!verdict.wanted_down) co_return false;
+  const auto settled = Deadline::in(second_signal ? settle_time : Millis{0});
+  for (;;) {
+    const auto wish = read_wish(supervision, pid);
+    if (!wish || wish->wanted == Wanted::up || settled.expired()) co_return wish && wish->wanted == Wanted::up;
+    co_await sleep_for(settle_step);
+  }
 }
 
 }  // namespace
@@ -100,6 +115,7 @@ Task<GatewayExit> Daemon::stop() {
     co_await end_leftovers(stopping, leftovers_grace);
   }
   if (stopping.departs) children_in_transit_ = children_->take_all();
+  if (co_await is_wanted_again(end.verdict, supervision_, self_.pid, end_.impatient().is_set())) end_.start_again();
   co_await record_end(stopping);
   co_await aside.stop();
   watch_->end();  // from here on the loop may wait for a thread
@@ -161,7 +177,7 @@ Task<> Daemon::ask_stop_limit() {
 // A drop-in may have changed since the start. A manager that was always silent is at least told how long we take: that
 // it grants without being able to answer (EXTEND_TIMEOUT_USEC=, sd_notify(3)).
 Task<> Daemon::learn_stop_limit(Stopping& stopping) {
-  if (!supervision_.supervised()) co_return;
+  if (!supervision_.by_systemd()) co_return;
   const auto limit = co_await ask_stop_timeout(supervision_.manager, supervision_.unit, Deadline::in(500ms));
   if (limit) {
     stopping.budget.set_manager(*limit);
@@ -333,7 +349,7 @@ void Daemon::tell_end_without_store(const RunEnd& end) {
 Task<> Daemon::settle_listeners(Stopping& stopping) {
   const End& end = end_.end();
   bool successor = end.verdict.kind == VerdictKind::unplanned || end.verdict.kind == VerdictKind::restart;
-  if (end.verdict.kind == VerdictKind::planned && supervision_.supervised()) {
+  if (end.verdict.kind == VerdictKind::planned && supervision_.by_systemd()) {
     // An announcement comes from ExecStop=, which a restart runs too: only the manager knows which one it is.
     const auto answer =
         co_await ask_unit(supervision_.manager, supervision_.unit, Deadline::in(std::chrono::milliseconds(250)));

@@ -34,6 +34,8 @@ class EndRequest {
   [[nodiscard]] const End& end() const { return *end_; }
   // A change of programs: an end that is asked for takes its place.
   [[nodiscard]] bool changeable() const { return end_ && end_->execute_again; }
+  // The same end, but the service is wanted up again by now: the exit code has to say so.
+  void start_again() { end_->verdict.exit_code = ExitCode::again; }
   // Set by the first request.
   [[nodiscard]] Event& event() { return asked_; }
   // Set by any further one: cut the drain short.

@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "process/reaper.h"
+#include "service/ask_supervisor.h"
 
 namespace talaria {
 namespace {
@@ -119,7 +120,13 @@ Task<> SignalReader::judge(Received received) {
   }
   evidence.from_terminal = received.number == SIGINT && received.code == SI_KERNEL;
   evidence.announcement = desk_.take();
-  if (needs_manager(evidence)) {
+  if (needs_manager(evidence) && !supervision_.by_systemd()) {
+    auto answer = co_await ask_supervisor(supervision_, ::getpid(), Deadline::in(manager_time));
+    if (answer)
+      evidence.supervisor = std::move(*answer);
+    else
+      evidence.manager_problem = answer.error().what;
+  } else if (needs_manager(evidence)) {
     auto answer = co_await ask_unit(supervision_.manager, supervision_.unit, Deadline::in(manager_time));
     if (answer) {
       evidence.manager = std::move(*answer);

@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "net/http_client.h"
 #include "process/announcement.h"
+#include "process/small_file.h"
 #include "process/wait_ended.h"
 #include "service/supervision.h"
 
@@ -17,10 +18,25 @@ namespace {
 constexpr int max_owners = 5;  // who takes the home from us that often wants it more
 constexpr Millis short_pause{10};
 
+// In a PID namespace below ours, where it has another PID than the one we see (proc(5), NSpid), so its record doesn't
+// name it. It is its runtime's to end.
+bool is_in_a_container(pid_t pid) {
+  const auto status = read_small_file(fmt::format("/proc/{}/status", pid), 16 * 1024);
+  if (!status) return false;
+  const auto at = status->find("\nNSpid:\t");
+  if (at == std::string::npos) return false;
+  const auto line = status->substr(at + 8, status->find('\n', at + 1) - at - 8);
+  return line.contains('\t');
+}
+
 // A process whose record can't be read: does a systemd have it as a service's main process?
 HomeOwner owner_from_facts(const Incarnation& incarnation) {
   HomeOwner owner;
   owner.incarnation = incarnation;
+  if (is_in_a_container(incarnation.pid)) {
+    owner.scope = to_string(ManagerKind::container);
+    return owner;
+  }
   const auto facts = facts_of(incarnation.pid);
   if (!facts) return owner;
   const auto parent = facts_of(facts->parent);
@@ -197,7 +213,7 @@ std::string advice(const HomeOwner& owner, std::string_view profile) {
     return fmt::format("`systemctl{0} restart {1}` starts it anew, `systemctl{0} stop {1}` ends it", option,
                        owner.unit);
   }
-  return fmt::format("stop it with {} first", owner.scope);
+  return commands_for(owner.scope, owner.unit);
 }
 
 Task<Result<InstanceLock>> take_over(TakeoverRequest request, Event& give_up, std::function<void(std::string)> say) {

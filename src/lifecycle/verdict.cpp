@@ -34,7 +34,39 @@ CauseKind kind_of_result(std::string_view result) {
   return result == "watchdog" ? CauseKind::watchdog : CauseKind::time_limit;
 }
 
+Verdict restart(std::string cause) {
+  return {VerdictKind::restart, ExitCode::again, std::move(cause), CauseKind::restart};
+}
+
+bool can_be_asked(ManagerKind kind) { return kind != ManagerKind::container && kind != ManagerKind::launchd; }
+
+Verdict decide_supervisors_signal(const SignalEvidence& e) {
+  const auto name = to_string(e.supervision.manager);
+  const auto signal = signal_name(e.signal_number);
+  if (!can_be_asked(e.supervision.manager)) {
+    if (e.supervision.manager == ManagerKind::container)
+      return planned(CauseKind::container_stop,
+                     fmt::format("{} passed on by the container's init (PID {})", signal, e.sender_pid));
+    return planned(CauseKind::stop, fmt::format("{} from {}", signal, name));
+  }
+  if (!e.supervisor) {
+    return {VerdictKind::planned, ExitCode::again,
+            fmt::format("{} from {}, which could not be asked whether it wants us up or down ({})", signal, name,
+                        e.manager_problem.empty() ? "no answer" : e.manager_problem),
+            CauseKind::stop};
+  }
+  if (e.supervisor->wanted == Wanted::down) {
+    auto verdict = planned(CauseKind::stop, fmt::format("{} from {}, which wants the service down", signal, name));
+    verdict.wanted_down = true;
+    return verdict;
+  }
+  if (e.supervision.manager == ManagerKind::supervisord)
+    return unplanned(fmt::format("{} from supervisord without a stop (supervisorctl signal)", signal));
+  return restart(fmt::format("{} from {}, which wants the service up again", signal, name));
+}
+
 Verdict decide_managers_signal(const SignalEvidence& e) {
+  if (!e.supervision.by_systemd()) return decide_supervisors_signal(e);
   if (!e.manager) {
     if (e.continued)
       return planned(CauseKind::stop,
@@ -100,7 +132,9 @@ std::string_view word_of(const Verdict& verdict) {
   return "";
 }
 
-bool needs_manager(const SignalEvidence& e) { return !e.announcement && !e.from_terminal && sent_by_manager(e); }
+bool needs_manager(const SignalEvidence& e) {
+  return !e.announcement && !e.from_terminal && sent_by_manager(e) && can_be_asked(e.supervision.manager);
+}
 
 Verdict decide(const SignalEvidence& e) {
   if (e.announcement) return planned(CauseKind::stop, fmt::format("announced by {}", e.announcement->by));
@@ -126,6 +160,7 @@ std::string evidence_json(const SignalEvidence& e) {
     json["sender_parent"] = e.sender->parent;
   }
   if (e.supervision.supervised()) {
+    json["supervisor"] = to_string(e.supervision.manager);
     json["unit"] = e.supervision.unit;
     json["manager_pid"] = e.supervision.manager_pid;
   }
@@ -137,6 +172,10 @@ std::string evidence_json(const SignalEvidence& e) {
                                           {"job", e.manager->job_type},
                                           {"system_stopping", e.manager->system_stopping},
                                           {"via", e.manager->via}};
+  } else if (e.supervisor) {
+    json["manager"] = boost::json::object{{"wants", e.supervisor->wanted == Wanted::up ? "up" : "down"},
+                                          {"said", e.supervisor->said},
+                                          {"via", e.supervisor->via}};
   } else if (!e.manager_problem.empty()) {
     json["manager_problem"] = e.manager_problem;
   }

@@ -5,7 +5,14 @@
 // Facts behind it, measured on systemd 252, system and user manager alike: the signal of a stop, a restart and a
 // `systemctl kill` comes from the manager's PID, but only stop and restart have a job while it is sent, and only they
 // are followed by SIGCONT. A signal from outside our PID namespace has ssi_pid 0 (signalfd(2)): that is how container
-// runtimes stop.
+// runtimes stop. An init inside a container (tini …) passes the runtime's signal on with its own PID, 1.
+//
+// runsv, s6-supervise and supervisord send SIGTERM only because somebody told them to; what they can be asked is
+// whether they want us up or down afterwards (service/supervisor_answer.h). Down: a stop, exit 0. Up: runit and s6
+// can't tell `sv restart` from `sv term`, and start us again after both, so it is a restart, exit 75, which their
+// `finish` leaves alone while 0 takes the service down for good; supervisord tells a restart (it stops us first) from a
+// mere `supervisorctl signal`, which nobody planned, exit 1. Where they can't be asked, 75 is right whatever they want:
+// they heed the exit code only of a process that they want up.
 
 #include <optional>
 #include <string>
@@ -15,6 +22,7 @@
 #include "process/announcement.h"
 #include "process/identity.h"
 #include "service/manager.h"
+#include "service/supervisor_answer.h"
 
 namespace talaria {
 
@@ -31,10 +39,11 @@ struct SignalEvidence {
   std::optional<ProcessFacts> sender;  // read from /proc when the signal came
   bool from_terminal = false;          // SIGINT or SIGHUP of a controlling terminal (SI_KERNEL)
   Supervision supervision;
-  std::optional<Announcement> announcement;  // valid for this incarnation, consumed
-  std::optional<UnitAnswer> manager;         // nullopt: it could not be asked
-  std::string manager_problem;               // why not
-  bool continued = false;                    // SIGCONT of the same sender came right after
+  std::optional<Announcement> announcement;    // valid for this incarnation, consumed
+  std::optional<UnitAnswer> manager;           // nullopt: it could not be asked
+  std::optional<SupervisorAnswer> supervisor;  // the same of runit, s6 and supervisord
+  std::string manager_problem;                 // why not
+  bool continued = false;                      // SIGCONT of the same sender came right after
 };
 
 struct Verdict {
@@ -42,6 +51,8 @@ struct Verdict {
   ExitCode exit_code = ExitCode::unplanned;
   std::string cause;                          // one sentence for people
   CauseKind cause_kind = CauseKind::unknown;  // unknown: what word_of() makes of the verdict
+  // A supervisor that reads exit codes wanted us down. It may have changed its mind by the time we end.
+  bool wanted_down = false;
 };
 // The run ledger's word for it.
 [[nodiscard]] std::string_view word_of(const Verdict& verdict);

@@ -123,5 +123,63 @@ TEST(Verdict, UnsupervisedPid1IsAStranger) {
   EXPECT_EQ(decide(e).kind, VerdictKind::unplanned);
 }
 
+SignalEvidence from_supervisor(ManagerKind kind) {
+  SignalEvidence e = from_manager();
+  e.sender_pid = 900;
+  e.supervision = {.manager = kind, .manager_pid = 900, .unit = "/etc/sv/talaria", .server = {}};
+  return e;
+}
+
+SupervisorAnswer wants(Wanted wanted) { return {wanted, 4711, "…", "…"}; }
+
+TEST(Verdict, ASupervisorThatWantsUsDownStopsUs) {
+  for (const auto kind : {ManagerKind::runit, ManagerKind::s6, ManagerKind::supervisord}) {
+    SignalEvidence e = from_supervisor(kind);
+    EXPECT_TRUE(needs_manager(e));
+    e.supervisor = wants(Wanted::down);
+    EXPECT_EQ(decide(e).kind, VerdictKind::planned);
+    EXPECT_EQ(decide(e).exit_code, ExitCode::planned);
+  }
+}
+
+TEST(Verdict, ASupervisorThatWantsUsUpIsARestartWhereItMayBeOne) {
+  for (const auto kind : {ManagerKind::runit, ManagerKind::s6}) {
+    SignalEvidence e = from_supervisor(kind);
+    e.supervisor = wants(Wanted::up);
+    EXPECT_EQ(decide(e).kind, VerdictKind::restart);
+    EXPECT_EQ(decide(e).exit_code, ExitCode::again);
+  }
+  SignalEvidence e = from_supervisor(ManagerKind::supervisord);
+  e.supervisor = wants(Wanted::up);
+  EXPECT_EQ(decide(e).kind, VerdictKind::unplanned);
+  EXPECT_EQ(decide(e).exit_code, ExitCode::unplanned);
+}
+
+TEST(Verdict, ASupervisorThatCannotBeAskedStartsUsAgainIfItWantsTo) {
+  SignalEvidence e = from_supervisor(ManagerKind::supervisord);
+  e.manager_problem = "connect /run/supervisor.sock: Permission denied";
+  EXPECT_EQ(decide(e).kind, VerdictKind::planned);
+  EXPECT_EQ(decide(e).exit_code, ExitCode::again);
+  EXPECT_TRUE(decide(e).cause.contains("Permission denied"));
+}
+
+TEST(Verdict, ASupervisorsStrangersAreStrangers) {
+  SignalEvidence e = from_supervisor(ManagerKind::runit);
+  e.sender_pid = 901;
+  EXPECT_FALSE(needs_manager(e));
+  EXPECT_EQ(decide(e).kind, VerdictKind::unplanned);
+}
+
+TEST(Verdict, TheContainersInitPassesOnWhatTheRuntimeSaid) {
+  SignalEvidence e = from_supervisor(ManagerKind::container);
+  e.supervision.manager_pid = 1;
+  e.sender_pid = 1;
+  EXPECT_FALSE(needs_manager(e));
+  EXPECT_EQ(decide(e).kind, VerdictKind::planned);
+  EXPECT_EQ(decide(e).exit_code, ExitCode::planned);
+  e.sender_pid = 900;  // another process of the container
+  EXPECT_EQ(decide(e).kind, VerdictKind::unplanned);
+}
+
 }  // namespace
 }  // namespace talaria

@@ -197,8 +197,9 @@ Result<LockRecord> parse_lock_record(std::string_view text) {
   into(record.version, text_member(*object, "version", max_version));
   into(record.control_socket, text_member(*object, "control_socket", max_socket));
   into(record.since, number_member(*object, "since", 0, max_unix_millis));
-  if (problem && record.scope != "user" && record.scope != "system" && record.scope != "none")
-    problem = fail(ErrorKind::invalid, "\"scope\" is none of user, system, none");
+  constexpr std::array scopes{"user", "system", "none", "container", "runit", "s6", "supervisord", "launchd"};
+  if (problem && std::ranges::find(scopes, record.scope) == scopes.end())
+    problem = fail(ErrorKind::invalid, "\"scope\" names no service manager that we know");
   if (!problem) return fail(ErrorKind::invalid, fmt::format("the lock record is wrong: {}", problem.error().what));
   return record;
 }

@@ -17,7 +17,7 @@ namespace talaria {
 // The text of the lock file: one JSON object and a newline (in the file, blanks before it fill up a fixed size).
 struct LockRecord {
   Incarnation incarnation;
-  std::string scope;  // user | system | none
+  std::string scope;  // user | system (systemd's), none, or another manager's name (service/manager.h)
   std::string unit;   // empty: no unit
   std::string version;
   std::string control_socket;

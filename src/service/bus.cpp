@@ -41,7 +41,7 @@ std::vector<BusEndpoint> manager_endpoints(ManagerKind manager, std::string runt
     case ManagerKind::systemd_user:
       if (runtime_directory.empty()) runtime_directory = fmt::format("/run/user/{}", uid);
       return {{runtime_directory + "/systemd/private", false}, {runtime_directory + "/bus", true}};
-    case ManagerKind::none: break;
+    default: break;  // no D-Bus there
   }
   return {};
 }

@@ -66,7 +66,10 @@ Notifier::Notifier() : socket_(take("NOTIFY_SOCKET")), watchdog_(take_watchdog()
   if (socket_.size() >= sizeof(sockaddr_un::sun_path)) socket_.clear();
 }
 
-void Notifier::ready(std::string_view text) const { send(fmt::format("READY=1\nSTATUS={}", one_line(text))); }
+void Notifier::ready(std::string_view text) const {
+  ready_fd_.ready();
+  send(fmt::format("READY=1\nSTATUS={}", one_line(text)));
+}
 void Notifier::status(std::string_view text) const { send(fmt::format("STATUS={}", one_line(text))); }
 void Notifier::stopping(std::string_view text) const { send(fmt::format("STOPPING=1\nSTATUS={}", one_line(text))); }
 // Type=notify-reload compares MONOTONIC_USEC with the time of its SIGHUP (sd_notify(3)); Type=notify ignores it.

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "service/ready_fd.h"
 
 namespace talaria {
 
@@ -38,6 +39,7 @@ class Notifier {
   Millis take_watchdog();
   std::vector<std::pair<std::string, std::string>> taken_;
   std::string socket_;
+  mutable ReadyFd ready_fd_;  // s6's way
   Millis watchdog_{0};
 };
 

@@ -1,9 +1,13 @@
 #include "service/supervision.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <vector>
@@ -41,6 +45,34 @@ std::string read_proc(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+Supervision decide_systemd(const SupervisionFacts& facts) {
+  // SYSTEMD_EXEC_PID tells the process that systemd started from an orphan that systemd merely adopted. Where it is set
+  // it decides; where it is not (before 248), NOTIFY_SOCKET must do.
+  const bool executed = facts.systemd_exec_pid ? *facts.systemd_exec_pid == facts.pid : facts.notify_socket;
+  if (!executed) return {};
+  const auto path = service_cgroup_path(facts.cgroup);
+  Supervision found;
+  found.unit = unit_of_cgroup_path(path);
+  // A process of a scope or session is supervised by nobody, unless a manager waits for its notifications.
+  if (found.unit.empty() && !facts.notify_socket) return {};
+  const bool user = facts.parent_pid != 1 && (is_below_user_manager(path) || !path.empty());
+  found.manager = user ? ManagerKind::systemd_user : ManagerKind::systemd_system;
+  found.manager_pid = facts.parent_pid;
+  return found;
+}
+
+// A Python program: its comm is the script's name, or the interpreter's where it was started as `python3 -m
+// supervisor…`.
+bool is_supervisord(const SupervisionFacts& facts) {
+  return facts.parent_comm == "supervisord" ||
+         (!facts.supervisor_process.empty() && facts.parent_command.contains("supervisord"));
+}
+
 }  // namespace
 
 std::string service_cgroup_path(std::string_view cgroup_text) {
@@ -76,27 +108,53 @@ bool is_below_user_manager(std::string_view path) {
   return false;
 }
 
+bool is_container_init(std::string_view comm) {
+  // "podman-init" is what Podman mounts catatonit as.
+  constexpr std::array names{"tini", "tini-static", "docker-init", "dumb-init", "catatonit", "podman-init"};
+  return std::ranges::find(names, comm) != names.end();
+}
+
+bool is_systemd_scope(std::string_view scope) { return scope == "system" || scope == "user"; }
+
 Supervision decide_supervision(const SupervisionFacts& facts) {
-  if (facts.parent_comm != "systemd") return {};
-  // SYSTEMD_EXEC_PID tells the process that systemd started from an orphan that systemd merely adopted. Where it is set
-  // it decides; where it is not (before 248), NOTIFY_SOCKET must do.
-  const bool executed = facts.systemd_exec_pid ? *facts.systemd_exec_pid == facts.pid : facts.notify_socket;
-  if (!executed) return {};
-  const auto path = service_cgroup_path(facts.cgroup);
-  Supervision found;
-  found.unit = unit_of_cgroup_path(path);
-  // A process of a scope or session is supervised by nobody, unless a manager waits for its notifications.
-  if (found.unit.empty() && !facts.notify_socket) return {};
-  const bool user = facts.parent_pid != 1 && (is_below_user_manager(path) || !path.empty());
-  found.manager = user ? ManagerKind::systemd_user : ManagerKind::systemd_system;
-  found.manager_pid = facts.parent_pid;
-  return found;
+  if (facts.parent_comm == "systemd") return decide_systemd(facts);
+  if (facts.parent_comm == "launchd" && facts.parent_pid == 1) return {ManagerKind::launchd, 1, {}, {}};
+  if (facts.parent_comm == "runsv") return {ManagerKind::runit, facts.parent_pid, facts.working_directory, {}};
+  if (facts.parent_comm == "s6-supervise") return {ManagerKind::s6, facts.parent_pid, facts.working_directory, {}};
+  if (is_supervisord(facts)) {
+    Supervision found{ManagerKind::supervisord, facts.parent_pid, {}, facts.supervisor_server};
+    if (!facts.supervisor_process.empty())
+      found.unit = facts.supervisor_group.empty() ? facts.supervisor_process
+                                                  : facts.supervisor_group + ":" + facts.supervisor_process;
+    return found;
+  }
+  if (facts.pid == 1) return {ManagerKind::container, 0, {}, {}};
+  // An orphan that such an init adopted looks the same. It is only told less: an init signals nobody but its own child.
+  if (facts.parent_pid == 1 && is_container_init(facts.parent_comm)) return {ManagerKind::container, 1, {}, {}};
+  return {};
+}
+
+std::string commands_for(std::string_view scope, std::string_view unit) {
+  const auto both = [unit](std::string_view restart, std::string_view stop) {
+    return fmt::format("`{} {}` starts it anew, `{} {}` ends it", restart, unit, stop, unit);
+  };
+  if (scope == "runit") return both("sv restart", "sv stop");
+  if (scope == "s6") return both("s6-svc -r", "s6-svc -d");
+  if (scope == "supervisord") return both("supervisorctl restart", "supervisorctl stop");
+  if (scope == "launchd") return "`launchctl bootout` ends it";
+  if (scope == "container") return "stop its container first";
+  return fmt::format("stop it with {} first", scope);
 }
 
 std::string_view to_string(ManagerKind kind) {
   switch (kind) {
     case ManagerKind::systemd_system: return "system";
     case ManagerKind::systemd_user: return "user";
+    case ManagerKind::container: return "container";
+    case ManagerKind::runit: return "runit";
+    case ManagerKind::s6: return "s6";
+    case ManagerKind::supervisord: return "supervisord";
+    case ManagerKind::launchd: return "launchd";
     case ManagerKind::none: break;
   }
   return "none";
@@ -106,10 +164,12 @@ Supervision find_supervision() {
   SupervisionFacts facts;
   facts.pid = ::getpid();
   facts.parent_pid = ::getppid();
-  facts.parent_comm = read_proc("/proc/" + std::to_string(facts.parent_pid) + "/comm");
+  const std::string parent = "/proc/" + std::to_string(facts.parent_pid);
+  facts.parent_comm = read_proc(parent + "/comm");
   if (facts.parent_comm.ends_with('\n')) facts.parent_comm.pop_back();
-  const char* socket = std::getenv("NOTIFY_SOCKET");
-  facts.notify_socket = socket != nullptr && *socket != '\0';
+  facts.parent_command = read_proc(parent + "/cmdline");
+  std::ranges::replace(facts.parent_command, '\0', ' ');
+  facts.notify_socket = !variable("NOTIFY_SOCKET").empty();
   if (const char* text = std::getenv("SYSTEMD_EXEC_PID")) {
     const std::string_view number(text);
     int pid = 0;
@@ -117,6 +177,11 @@ Supervision find_supervision() {
     if (error == std::errc{} && end == number.end()) facts.systemd_exec_pid = pid;
   }
   facts.cgroup = read_proc("/proc/self/cgroup");
+  std::error_code ignored;
+  facts.working_directory = std::filesystem::current_path(ignored).string();
+  facts.supervisor_group = variable("SUPERVISOR_GROUP_NAME");
+  facts.supervisor_process = variable("SUPERVISOR_PROCESS_NAME");
+  facts.supervisor_server = variable("SUPERVISOR_SERVER_URL");
   return decide_supervision(facts);
 }
 

@@ -102,5 +102,71 @@ TEST(DecideSupervision, ADesktopTerminalsScopeIsNotSupervised) {
   EXPECT_FALSE(decide_supervision(facts).supervised());
 }
 
+SupervisionFacts child_of(std::string comm, int parent_pid = 900) {
+  SupervisionFacts facts;
+  facts.pid = 4711;
+  facts.parent_pid = parent_pid;
+  facts.parent_comm = std::move(comm);
+  facts.working_directory = "/etc/sv/talaria";
+  return facts;
+}
+
+TEST(DecideSupervision, RunitAndS6AreTheParentAndTheServiceDirectoryIsOurs) {
+  const auto runit = decide_supervision(child_of("runsv"));
+  EXPECT_EQ(runit.manager, ManagerKind::runit);
+  EXPECT_EQ(runit.manager_pid, 900);
+  EXPECT_EQ(runit.unit, "/etc/sv/talaria");
+  EXPECT_EQ(decide_supervision(child_of("s6-supervise")).manager, ManagerKind::s6);
+  EXPECT_TRUE(runit.starts_us_again());
+}
+
+TEST(DecideSupervision, SupervisordsVariablesCountOnlyBelowSupervisord) {
+  auto facts = child_of("bash");
+  facts.supervisor_group = "talaria";
+  facts.supervisor_process = "talaria";
+  facts.supervisor_server = "unix:///run/supervisor.sock";
+  EXPECT_FALSE(decide_supervision(facts).supervised());  // a shell that supervisord started, or a child of one
+  facts.parent_comm = "supervisord";
+  const auto found = decide_supervision(facts);
+  EXPECT_EQ(found.manager, ManagerKind::supervisord);
+  EXPECT_EQ(found.unit, "talaria:talaria");
+  EXPECT_EQ(found.server, "unix:///run/supervisor.sock");
+  facts.parent_comm = "python3";
+  facts.parent_command = "python3 -m supervisor.supervisord -n ";
+  EXPECT_EQ(decide_supervision(facts).manager, ManagerKind::supervisord);
+}
+
+TEST(DecideSupervision, PidOneAndTheChildOfAMinimalInitAreAContainers) {
+  auto facts = child_of("", 0);
+  EXPECT_FALSE(decide_supervision(facts).supervised());  // `docker exec`: the parent is outside, but we are not PID 1
+  facts.pid = 1;
+  const auto first = decide_supervision(facts);
+  EXPECT_EQ(first.manager, ManagerKind::container);
+  EXPECT_EQ(first.manager_pid, 0);
+  EXPECT_FALSE(first.starts_us_again());
+  EXPECT_EQ(decide_supervision(child_of("tini", 1)).manager_pid, 1);
+  EXPECT_EQ(decide_supervision(child_of("docker-init", 1)).manager, ManagerKind::container);
+  EXPECT_FALSE(decide_supervision(child_of("tini", 900)).supervised());  // a subreaper somewhere, no container
+  EXPECT_FALSE(decide_supervision(child_of("sh", 1)).supervised());      // passes no signal on
+}
+
+TEST(DecideSupervision, LaunchdIsPidOne) {
+  EXPECT_EQ(decide_supervision(child_of("launchd", 1)).manager, ManagerKind::launchd);
+  EXPECT_FALSE(decide_supervision(child_of("launchd", 900)).supervised());
+}
+
+TEST(DecideSupervision, NobodyIsNobody) {
+  const auto found = decide_supervision(child_of("bash"));
+  EXPECT_FALSE(found.supervised());
+  EXPECT_FALSE(found.starts_us_again());
+}
+
+TEST(CommandsFor, AreTheManagersOwn) {
+  EXPECT_EQ(commands_for("runit", "/etc/sv/t"), "`sv restart /etc/sv/t` starts it anew, `sv stop /etc/sv/t` ends it");
+  EXPECT_TRUE(commands_for("s6", "/s").contains("s6-svc -d /s"));
+  EXPECT_TRUE(commands_for("supervisord", "t:t").contains("supervisorctl stop t:t"));
+  EXPECT_EQ(commands_for("container", ""), "stop its container first");
+}
+
 }  // namespace
 }  // namespace talaria

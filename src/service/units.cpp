@@ -78,13 +78,22 @@ SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 )";
 
+// A program that is gone, a user that is not there (yet), a sandbox that can't be set up: systemd's own exit codes, 200
+// and above (systemd.exec(5)). Without a delay and a start limit that would be tried again as fast as it fails, and
+// where the program can't run it can't slow anything down. "+": the shell needs neither that user nor that sandbox.
+std::string cannot_start_guard(UnitScope scope) {
+  return fmt::format("ExecStopPost=-:{}/bin/sh -c 'case \"$EXIT_STATUS\" in 2[0-4]?) exec sleep 2;; esac'\n",
+                     scope == UnitScope::system ? "+" : "");
+}
+
 std::string exec_lines(const UnitSpec& spec) {
   const auto command = [&](std::string_view prefix, std::string_view verb) {
     const auto* scope = spec.scope == UnitScope::system ? " --system" : "";
     return fmt::format("{}{} -p %i gateway {}\n", exec_word(prefix, spec.binary), scope, verb);
   };
   return "ExecStart=" + command("", "run") + "ExecReload=" + command("", "reload") +
-         "ExecStop=" + command("-", "announce-stop") + "ExecStopPost=" + command("-", "record-exit");
+         "ExecStop=" + command("-", "announce-stop") + "ExecStopPost=" + command("-", "record-exit") +
+         cannot_start_guard(spec.scope);
 }
 
 std::string system_directories() {

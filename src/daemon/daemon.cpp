@@ -67,6 +67,7 @@ Task<GatewayExit> Daemon::run() {
     tasks_.spawn("retention", retire_old_rows());
     if (reloads_.wanted) reload_for_hangup(0);
     if (supervision_.by_systemd()) tasks_.spawn("stop limit", ask_stop_limit());
+    tasks_.spawn("duplicates", name_duplicates());
     co_await end_.event().wait();
   }
   co_return co_await stop();

@@ -104,6 +104,7 @@ class Daemon {
   // Did a person ask for this start, rather than a manager that restarts what has ended?
   Task<bool> operator_asked();
   Task<> retire_old_rows();
+  Task<> name_duplicates();
 
   [[nodiscard]] RunRow this_run(std::string version, UnixMillis started_at) const;
   // Another configuration for the running gateway (daemon_reload.cpp).

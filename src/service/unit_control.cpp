@@ -27,8 +27,46 @@ int read_number(sd_bus_message* message, UnitState& into) {
   return r;
 }
 
-int read_timeout_stop(sd_bus_message* message, UnitState& into) {
-  return sd_bus_message_read(message, "v", "t", &into.timeout_stop_usec);
+template <std::uint64_t UnitState::* field>
+int read_usec(sd_bus_message* message, UnitState& into) {
+  return sd_bus_message_read(message, "v", "t", &(into.*field));
+}
+
+template <std::uint32_t UnitState::* field>
+int read_count(sd_bus_message* message, UnitState& into) {
+  return sd_bus_message_read(message, "v", "u", &(into.*field));
+}
+
+// The strings of an array that was not entered yet.
+int read_strings(sd_bus_message* message, std::vector<std::string>& into) {
+  int r = sd_bus_message_enter_container(message, 'a', "s");
+  const char* entry = nullptr;
+  while (r >= 0 && (r = sd_bus_message_read(message, "s", &entry)) > 0) into.emplace_back(entry);
+  return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
+template <std::vector<std::string> UnitState::* field>
+int read_list(sd_bus_message* message, UnitState& into) {
+  int r = sd_bus_message_enter_container(message, 'v', "as");
+  if (r >= 0) r = read_strings(message, into.*field);
+  return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
+// ExecStart: path, arguments, and how its last run went. A service has one unless it is Type=oneshot; the last counts.
+int read_command(sd_bus_message* message, UnitState& into) {
+  constexpr const char* one = "sasbttttuii";
+  int r = sd_bus_message_enter_container(message, 'v', "a(sasbttttuii)");
+  if (r >= 0) r = sd_bus_message_enter_container(message, 'a', "(sasbttttuii)");
+  while (r >= 0 && (r = sd_bus_message_enter_container(message, 'r', one)) > 0) {
+    into.command.clear();
+    const char* path = nullptr;
+    r = sd_bus_message_read(message, "s", &path);
+    if (r >= 0) r = read_strings(message, into.command);
+    if (r >= 0) r = sd_bus_message_skip(message, "bttttuii");
+    if (r >= 0) r = sd_bus_message_exit_container(message);
+  }
+  if (r >= 0) r = sd_bus_message_exit_container(message);
+  return r < 0 ? r : sd_bus_message_exit_container(message);
 }
 
 int read_need_reload(sd_bus_message* message, UnitState& into) {
@@ -53,8 +91,19 @@ constexpr StateField state_fields[] = {
     {"MainPID", read_number<&UnitState::main_pid, 'u'>},
     {"ExecMainCode", read_number<&UnitState::exec_main_code, 'i'>},
     {"ExecMainStatus", read_number<&UnitState::exec_main_status, 'i'>},
-    {"TimeoutStopUSec", read_timeout_stop},
+    {"TimeoutStopUSec", read_usec<&UnitState::timeout_stop_usec>},
     {"NeedDaemonReload", read_need_reload},
+    {"UnitFileState", read_text<&UnitState::unit_file_state>},
+    {"DropInPaths", read_list<&UnitState::drop_in_paths>},
+    {"Environment", read_list<&UnitState::environment>},
+    {"ExecStart", read_command},
+    {"Type", read_text<&UnitState::type>},
+    {"User", read_text<&UnitState::user>},
+    {"Restart", read_text<&UnitState::restart>},
+    {"KillMode", read_text<&UnitState::kill_mode>},
+    {"StartLimitIntervalUSec", read_usec<&UnitState::start_limit_interval_usec>},
+    {"StartLimitBurst", read_count<&UnitState::start_limit_burst>},
+    {"NRestarts", read_count<&UnitState::restarts>},
 };
 
 int read_dictionary(sd_bus_message* message, UnitState& into) {
@@ -254,16 +303,21 @@ Result<std::string> UnitControl::version(Deadline deadline) {
   return text;
 }
 
-Result<std::vector<std::string>> UnitControl::environment(Deadline deadline) {
-  auto answer = manager_property("Environment", deadline);
+Result<std::vector<std::string>> UnitControl::manager_list(const char* name, Deadline deadline) {
+  auto answer = manager_property(name, deadline);
   if (!answer) return std::unexpected(answer.error());
   std::vector<std::string> found;
   int r = sd_bus_message_enter_container(answer->get(), 'v', "as");
-  if (r >= 0) r = sd_bus_message_enter_container(answer->get(), 'a', "s");
-  const char* entry = nullptr;
-  while (r >= 0 && (r = sd_bus_message_read(answer->get(), "s", &entry)) > 0) found.emplace_back(entry);
-  if (r < 0) return fail_errno(-r, "read systemd's environment");
+  if (r >= 0) r = read_strings(answer->get(), found);
+  if (r < 0) return fail_errno(-r, fmt::format("read systemd's {}", name));
   return found;
+}
+
+Result<std::vector<std::string>> UnitControl::environment(Deadline deadline) {
+  return manager_list("Environment", deadline);
+}
+Result<std::vector<std::string>> UnitControl::unit_path(Deadline deadline) {
+  return manager_list("UnitPath", deadline);
 }
 
 Result<> UnitControl::read_properties(const std::string& object, const char* interface, UnitState& into,

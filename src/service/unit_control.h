@@ -29,9 +29,23 @@ struct UnitState {
   int exec_main_status = 0;  // exit code or signal
   std::uint64_t timeout_stop_usec = 0;
   bool need_daemon_reload = false;
+  std::string unit_file_state;             // enabled, disabled, static, masked …
+  std::vector<std::string> drop_in_paths;  // in the order in which they count
+  std::vector<std::string> environment;    // Environment=, "NAME=value", specifiers resolved
+  std::vector<std::string> command;        // of ExecStart=, specifiers resolved
+  std::string type;                        // Type=
+  std::string user;                        // User=; empty: the manager's own
+  std::string restart;                     // Restart=
+  std::string kill_mode;                   // KillMode=
+  std::uint64_t start_limit_interval_usec = 0;
+  std::uint32_t start_limit_burst = 0;
+  std::uint32_t restarts = 0;  // NRestarts: automatic ones since an operator's last start
 
   [[nodiscard]] bool loaded() const { return load_state == "loaded"; }
   [[nodiscard]] bool up() const { return active_state != "inactive" && active_state != "failed"; }
+  [[nodiscard]] bool enabled() const { return unit_file_state.starts_with("enabled"); }
+  // Starts are counted, and refused when there were too many (systemd.unit(5), StartLimitIntervalSec=).
+  [[nodiscard]] bool has_start_limit() const { return start_limit_interval_usec > 0 && start_limit_burst > 0; }
 };
 
 enum class JobKind { start, stop, restart };
@@ -54,6 +68,7 @@ class UnitControl {
 
   [[nodiscard]] Result<std::string> version(Deadline deadline);                       // "252.39-1~deb12u2"
   [[nodiscard]] Result<std::vector<std::string>> environment(Deadline deadline);      // the manager's own, "NAME=value"
+  [[nodiscard]] Result<std::vector<std::string>> unit_path(Deadline deadline);        // directories of unit files
   [[nodiscard]] Result<UnitState> state(const std::string& unit, Deadline deadline);  // loads the unit
   [[nodiscard]] Result<> reload(Deadline deadline);                                   // systemctl daemon-reload
   [[nodiscard]] Result<> enable(const std::string& unit, Deadline deadline);
@@ -79,6 +94,7 @@ class UnitControl {
   [[nodiscard]] Result<MessagePtr> call(sd_bus_message* message, const std::string& tried, Deadline deadline);
   [[nodiscard]] Result<MessagePtr> make_call(const char* member) const;
   [[nodiscard]] Result<MessagePtr> manager_property(const char* name, Deadline deadline);
+  [[nodiscard]] Result<std::vector<std::string>> manager_list(const char* name, Deadline deadline);
   [[nodiscard]] Result<> simple_call(const char* member, const std::string& unit, const std::string& tried,
                                      Deadline deadline);
   [[nodiscard]] Result<> unit_files_call(const char* member, const std::string& unit, Deadline deadline);

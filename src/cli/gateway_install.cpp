@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/duplicate_report.h"
 #include "cli/print_definition.h"
 #include "cli/service_user.h"
 #include "cli/unit_access.h"
@@ -132,12 +133,15 @@ void say_written(Written written, const std::string& path) {
 }
 
 // The user of this instance: "talaria" for all, unless a drop-in of ours names another. Empty --run-as-user: as it is.
-Result<> set_user(const Installation& at, const std::string& wanted) {
+Result<> set_user(Installation& at, const std::string& wanted) {
   auto name = wanted.empty() ? std::string(default_service_user) : wanted;
   const bool has_drop_in = fs::exists(at.drop_in_path());
-  if (wanted.empty() && has_drop_in) {
+  const bool as_it_is = wanted.empty() && has_drop_in;
+  if (as_it_is) {
     fmt::print("unchanged: {}\n", at.drop_in_path());
-    return {};
+    const auto state = at.control.state(at.unit, soon());
+    if (!state || !state->loaded()) return {};
+    name = state->user.empty() ? "root" : state->user;
   }
   auto user = find_user(name);
   if (!user && user.error().kind == ErrorKind::not_found && name == default_service_user) {
@@ -151,6 +155,7 @@ Result<> set_user(const Installation& at, const std::string& wanted) {
   auto changes = let_use(*user, at.paths);
   if (!changes) return std::unexpected(changes.error());
   for (const auto& change : *changes) fmt::print("{}\n", change);
+  if (as_it_is) return {};
   if (name == default_service_user) {
     if (!has_drop_in) return {};
     auto removed = remove_our_file(at.drop_in_path());
@@ -182,18 +187,6 @@ void see_to_linger() {
              name, name);
 }
 
-// The same profile in the other scope is another home, but most likely the same bot accounts.
-void warn_of_twin(const Installation& at) {
-  const auto other = at.scope == Scope::system ? std::string() : unit_directory(Scope::system, "");
-  if (other.empty()) return;
-  std::error_code ignored;
-  if (fs::exists(fmt::format("{}/multi-user.target.wants/{}", other, at.unit), ignored))
-    fmt::print(
-        stderr,
-        "talaria: warning: the system runs a service {} too; if both use the same bot accounts, remove one of them\n",
-        at.unit);
-}
-
 int bring_up(Installation& at, bool changed) {
   const auto before = at.control.state(at.unit, soon());
   if (!before) return report(before.error());
@@ -202,7 +195,7 @@ int bring_up(Installation& at, bool changed) {
                changed ? "; `talaria gateway restart` makes it use the new unit" : "");
     return 0;
   }
-  if (before->active_state == "failed") (void)at.control.reset_failed(at.unit, soon());
+  clear_failure(at.control, at.unit, *before);
   const auto result = at.control.run_job(JobKind::start, at.unit, Deadline::in(job_patience));
   if (!result) return report(result.error());
   const auto after = at.control.state(at.unit, soon());
@@ -231,6 +224,11 @@ Result<> check_loaded(Installation& at) {
   return {};
 }
 
+int main_pid_of(Installation& at) {
+  const auto state = at.control.state(at.unit, soon());
+  return state ? state->main_pid : 0;
+}
+
 int install(const Context& context, const InstallOptions& options) {
   auto at = look_around(context);
   if (!at) return report(at.error());
@@ -255,7 +253,7 @@ int install(const Context& context, const InstallOptions& options) {
     fmt::print("enabled {}\n", at->unit);
     if (at->scope == Scope::user) see_to_linger();
   }
-  warn_of_twin(*at);
+  warn_of(duplicates_of(at->paths, at->scope, main_pid_of(*at)));
   return options.no_start ? 0 : bring_up(*at, *written == Written::updated);
 }
 
@@ -285,8 +283,10 @@ Result<std::vector<std::string>> other_instances(Installation& at) {
 
 Result<> remove_files(Installation& at) {
   const auto drop_in = remove_our_file(at.drop_in_path());
-  if (!drop_in) return std::unexpected(drop_in.error());
-  if (*drop_in) {
+  if (!drop_in && drop_in.error().kind != ErrorKind::conflict) return std::unexpected(drop_in.error());
+  if (!drop_in) {
+    fmt::print("kept {}: somebody else wrote it\n", at.drop_in_path());
+  } else if (*drop_in) {
     fmt::print("removed {}\n", at.drop_in_path());
     ::rmdir(fs::path(at.drop_in_path()).parent_path().c_str());  // where an operator's own drop-in is, it stays
   }

@@ -1,5 +1,4 @@
-// `talaria gateway list`: every profile of this user and of the system, and how each is. The live process is asked;
-// where nobody answers, the lock says whether there is one.
+// `talaria gateway list`: every profile of this user and of the system, and how each is (status_report.h).
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
@@ -10,9 +9,8 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
-#include "cli/control_client.h"
+#include "cli/status_report.h"
 #include "cli/table.h"
-#include "process/instance_lock.h"
 
 namespace talaria::cli {
 namespace fs = std::filesystem;
@@ -41,26 +39,15 @@ std::set<std::string> profiles_of(Scope scope) {
   return names;
 }
 
-json::value member(const json::object& object, const char* key) {
-  const auto* found = object.if_contains(key);
-  return found == nullptr ? json::value{} : *found;
-}
-
 json::object describe(const std::string& profile, Scope scope) {
   json::object row{{"profile", profile}, {"scope", to_string(scope)}, {"state", "stopped"}};
-  for (const char* key : {"pid", "unit", "since", "version", "api", "home"}) row[key] = nullptr;
+  for (const char* key : {"pid", "unit", "since", "version", "api", "home", "standby_for", "backoff_until"})
+    row[key] = nullptr;
   const auto paths = paths_for(profile, scope);
   if (!paths) return row;
-  row["home"] = paths->state_directory;
-  const auto status = control_call(*paths, "GET", "/control/status", {}, patience);
-  if (status && status->is_object()) {
-    for (const char* key : {"state", "pid", "unit", "since", "version", "api", "home"})
-      row[key] = member(status->get_object(), key);
-    return row;
-  }
-  const auto lock = ask_instance_lock(paths->state_directory);
-  if (!lock || lock->held) row["state"] = "unknown";
-  if (lock && lock->held && lock->record) row["pid"] = lock->record->incarnation.pid;
+  const auto status = profile_status(*paths, scope, patience, false);
+  for (auto& [key, value] : row)
+    if (const auto* found = status.if_contains(key)) value = *found;
   return row;
 }
 

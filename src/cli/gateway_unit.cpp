@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
+#include "cli/duplicate_report.h"
 #include "cli/reload.h"
 #include "cli/unit_access.h"
 #include "lifecycle/exit_code.h"
@@ -91,6 +92,7 @@ int judge_start(UnitControl& control, const Target& target, JobResult result, co
   }
   if (result == JobResult::done && state->active_state == "active") {
     say_up(target, *state, done);
+    warn_of(duplicates_of(target.paths, target.scope, state->main_pid));
     return 0;
   }
   if (result == JobResult::canceled) {
@@ -112,8 +114,7 @@ int start(const Context& context) {
     return 0;
   }
   if (const int wrong = check_config(target->paths, false); wrong != 0) return wrong;
-  if (state->active_state == "failed")
-    (void)control->reset_failed(target->unit, soon());  // the start says what is wrong
+  clear_failure(*control, target->unit, *state);
   // One that waits out a crash loop hears that a person wants it now. Where none answers there is none.
   (void)control_call(target->paths, "POST", "/control/start", {{"by", asked_by("start")}}, Millis{1'000});
   const auto result = control->run_job(JobKind::start, target->unit, Deadline::in(start_patience));
@@ -248,7 +249,7 @@ int restart(const Context& context) {
   const auto state = control->state(target->unit, soon());
   if (!state) return report(state.error());
   if (!state->loaded()) return report(no_unit(*target, *state));
-  if (state->active_state == "failed") (void)control->reset_failed(target->unit, soon());
+  clear_failure(*control, target->unit, *state);
   const auto result =
       control->run_job(JobKind::restart, target->unit, Deadline::in(stop_limit(*state) + start_patience));
   if (!result) return report(result.error());

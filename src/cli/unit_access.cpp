@@ -16,6 +16,18 @@
 namespace talaria::cli {
 namespace {
 
+void print_last_errors(Scope scope, const std::string& unit) {
+  std::vector<std::string> lines;
+  const JournalQuery query{.manager = manager_of(scope), .unit = unit, .last = 5, .max_priority = 4};
+  (void)read_journal(query, [&](const JournalEntry& entry) {
+    lines.push_back(format_entry(entry));
+    return true;
+  });
+  for (const auto& line : lines) fmt::print(stderr, "  {}\n", line);
+}
+
+}  // namespace
+
 std::string describe_end(const UnitState& state) {
   if (state.exec_main_code == CLD_EXITED) {
     switch (static_cast<ExitCode>(state.exec_main_status)) {
@@ -35,18 +47,6 @@ std::string describe_end(const UnitState& state) {
     return fmt::format("signal {}", ::strsignal(state.exec_main_status));
   return fmt::format("the manager's result is \"{}\"", state.result);
 }
-
-void print_last_errors(Scope scope, const std::string& unit) {
-  std::vector<std::string> lines;
-  const JournalQuery query{.manager = manager_of(scope), .unit = unit, .last = 5, .max_priority = 4};
-  (void)read_journal(query, [&](const JournalEntry& entry) {
-    lines.push_back(format_entry(entry));
-    return true;
-  });
-  for (const auto& line : lines) fmt::print(stderr, "  {}\n", line);
-}
-
-}  // namespace
 
 ManagerKind manager_of(Scope scope) {
   return scope == Scope::system ? ManagerKind::systemd_system : ManagerKind::systemd_user;
@@ -84,6 +84,17 @@ int check_config(const ProfilePaths& paths, bool must_read) {
   for (const auto& diagnostic : loaded.diagnostics) fmt::print(stderr, "{}\n", to_string(diagnostic));
   fmt::print(stderr, "talaria: the configuration is wrong, so nothing was touched\n");
   return static_cast<int>(ExitCode::config);
+}
+
+void clear_failure(UnitControl& control, const std::string& unit, const UnitState& state) {
+  const bool failed = state.active_state == "failed";
+  if (!failed && !state.has_start_limit()) return;
+  if (!control.reset_failed(unit, soon()) || !failed) return;
+  fmt::print("cleared the failed state of {} ({})\n", unit, describe_end(state));
+  if (state.has_start_limit())
+    fmt::print(
+        "  it has a start limit of {} in {} s, which a failed service hits; `StartLimitIntervalSec=0` lifts it\n",
+        state.start_limit_burst, state.start_limit_interval_usec / 1'000'000);
 }
 
 int report_failed_unit(Scope scope, const std::string& unit, const UnitState& state, const std::string& verb) {

@@ -35,7 +35,9 @@ Result<Written> write_our_file(const std::string& path, const std::string& text)
   if (!old && old.error().kind != ErrorKind::not_found) return std::unexpected(old.error());
   if (old && *old == text) return Written::unchanged;
   std::error_code ec;
+  const mode_t callers = ::umask(022);  // a person with a strict one shares the directories with everybody, too
   fs::create_directories(fs::path(path).parent_path(), ec);
+  ::umask(callers);
   if (ec) return fail_errno(ec.value(), "create directory " + fs::path(path).parent_path().string());
   const auto temporary = path + ".new";
   ::unlink(temporary.c_str());

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from gateway import INSTALLED
-from lab import UID, USER, wait_until
+from lab import UID, USER, holds, wait_until
 
 WRONG = "[gateway]\ndrain_tiemout = \"1s\"\n"
 
@@ -88,6 +88,19 @@ def test_a_reload_that_is_refused_leaves_the_gateway_alone(gateway):
     assert gateway.pid() == pid
     assert gateway.serves()
     gateway.assert_never_failed()
+
+
+def test_a_program_that_is_gone_is_tried_again_in_peace(fresh_gateway):
+    """Half of an update: the manager can't execute it. It goes on trying, not as fast as it can, and is back when the program is."""
+    gateway = fresh_gateway
+    gateway.start()
+    gateway.lab.run(["mv", INSTALLED, INSTALLED + ".away"]).check()
+    gateway.lab.kill(gateway.pid(), "KILL")
+    wait_until(lambda: gateway.restarts() >= 2, 10, "it is tried again")
+    before = gateway.restarts()
+    holds(lambda: gateway.restarts() - before <= 2 and gateway.show("ActiveState") != "failed", 3, "tried every two seconds")
+    gateway.lab.run(["mv", INSTALLED + ".away", INSTALLED]).check()
+    gateway.wait_running(timeout=5)
 
 
 def test_no_unit_names_the_command_that_makes_one(fresh_lab):

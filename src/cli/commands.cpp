@@ -41,6 +41,7 @@ constexpr CommandEntry command_table[] = {
     {"config", add_config_path},
     {"config", add_config_get},
     {"config", add_config_explain},
+    {"", add_doctor},
     {"", add_version},
     {"", add_completion},
     {"", add_man},

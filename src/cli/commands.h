@@ -45,6 +45,7 @@ void add_sessions_export(CLI::App& parent, Context& context);
 void add_outbox_list(CLI::App& parent, Context& context);
 void add_outbox_retry(CLI::App& parent, Context& context);
 void add_outbox_discard(CLI::App& parent, Context& context);
+void add_doctor(CLI::App& parent, Context& context);
 void add_version(CLI::App& parent, Context& context);
 void add_completion(CLI::App& parent, Context& context);
 void add_man(CLI::App& parent, Context& context);

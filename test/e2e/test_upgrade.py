@@ -126,11 +126,14 @@ def test_nothing_of_the_handover_is_left(gateway):
     """Not one descriptor more than before, and no variable that a child could see."""
     def descriptors():
         return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
-    before = descriptors()
+    def settled():
+        """The fewest of a while: connections that have just been closed are not what is counted."""
+        return min(descriptors() for _ in range(20) if time.sleep(0.02) is None)
+    before = settled()
     for number in range(3):
         new_version(gateway.program, 60 + number)
         assert upgrade(gateway).returncode == 0
-    wait_until(lambda: descriptors() == before, 5, "as many descriptors as before")
+    assert settled() <= before
     assert "TALARIA_HANDOVER" not in content_of(post(connect(gateway), "env", "x")[1])
 
 

@@ -652,6 +652,7 @@ TEST(HttpServer, HandsItsConnectionsOver) {
   old.loop.on_loop([&] { (*hold)->set(); });
   EXPECT_THAT(busy.read_response(), HasSubstr("old"));
   ASSERT_EQ(over.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  old.loop.on_loop([&] { hold->reset(); });  // before its loop goes
 
   auto connections = old.loop.on_loop([&] { return old.server->take_handed_over(); });
   EXPECT_EQ(connections.size(), 4u);

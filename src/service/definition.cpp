@@ -1,11 +1,11 @@
 #include "service/definition.h"
 
 #include <fmt/format.h>
-#include <utf8proc.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "service/printable_utf8.h"
 #include "service/units.h"
 
 namespace talaria {
@@ -14,19 +14,6 @@ namespace {
 bool is_plain(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
          std::string_view("/._-+,@:").contains(c);
-}
-
-bool is_printable_utf8(std::string_view text) {
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  auto left = static_cast<utf8proc_ssize_t>(text.size());
-  while (left > 0) {
-    utf8proc_int32_t code_point = 0;
-    const auto n = utf8proc_iterate(bytes, left, &code_point);
-    if (n <= 0 || code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0)) return false;
-    bytes += n;
-    left -= n;
-  }
-  return true;
 }
 
 std::string xml(std::string_view text) {

@@ -1,10 +1,11 @@
 #include "service/units.h"
 
 #include <fmt/format.h>
-#include <utf8proc.h>
 
 #include <algorithm>
 #include <charconv>
+
+#include "service/printable_utf8.h"
 
 namespace talaria {
 namespace {
@@ -14,16 +15,7 @@ constexpr std::string_view mark = "written by \"talaria gateway install\"";
 // What systemd takes for the path of a program: no control character, quote or backslash, however escaped.
 bool is_safe_path(std::string_view text) {
   if (text.find_first_of("\"'\\") != std::string_view::npos) return false;
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  auto left = static_cast<utf8proc_ssize_t>(text.size());
-  while (left > 0) {
-    utf8proc_int32_t code_point = 0;
-    const auto n = utf8proc_iterate(bytes, left, &code_point);
-    if (n <= 0 || code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0)) return false;
-    bytes += n;
-    left -= n;
-  }
-  return true;
+  return is_printable_utf8(text);
 }
 
 std::string header(std::string_view file, std::string_view edit) {

@@ -11,4 +11,22 @@ std::string_view to_string(ChannelState state) {
   return "down";
 }
 
+Task<Result<Attachment>> Inbox::keep(std::string /*name*/, std::string /*type*/, std::string /*bytes*/) {
+  co_return fail(ErrorKind::unavailable, "files are not kept here");
+}
+
+Task<Result<std::string>> Inbox::cursor(std::string /*channel*/, std::string /*name*/) {
+  co_return fail(ErrorKind::unavailable, "cursors are not kept here");
+}
+
+Task<Result<>> Inbox::set_cursor(std::string /*channel*/, std::string /*name*/, std::string /*value*/) {
+  co_return fail(ErrorKind::unavailable, "cursors are not kept here");
+}
+
+std::string_view HookRequest::header(std::string_view name) const {
+  for (const auto& [key, value] : headers)
+    if (key == name) return value;
+  return {};
+}
+
 }  // namespace talaria

@@ -2,6 +2,7 @@
 // A channel ties one account of a chat platform to the gateway: it turns what arrives into InboundEvents and delivers
 // Replies. The route of an answer is a value that travels with the turn, never "the last one who spoke" (R5).
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "channel/hook.h"
 #include "runtime/event.h"
 #include "runtime/task.h"
 
@@ -30,6 +32,16 @@ struct Sender {
   bool admin = false;  // may use administrators' commands (gateway/commands.h)
 };
 
+// A file that came with a message, or goes out with one.
+struct Attachment {
+  std::string path;       // of the file, in the profile's state directory; kept as long as the store keeps the message
+  std::string name;       // as its sender called it, without directories; never used as a path
+  std::string type;       // media type, "image/png"; empty: unknown
+  std::int64_t size = 0;  // bytes
+
+  friend bool operator==(const Attachment&, const Attachment&) = default;
+};
+
 struct InboundEvent {
   Route route;
   Sender sender;
@@ -37,6 +49,9 @@ struct InboundEvent {
   std::string text;        // UTF-8, without the mention of the bot
   bool direct = false;     // a private chat with us
   UnixMillis received_at = 0;
+  std::vector<Attachment> attachments = {};  // from Inbox::keep()
+  std::optional<Route> answer_to = {};       // where the answer goes; none: to `route`
+  bool relay = false;                        // no agent is asked: the text itself goes to `answer_to`
 };
 
 struct Accepted {
@@ -50,13 +65,30 @@ class Inbox {
   // Journals the event; returns after it is on disk, so that the platform may be told (R1). An error of kind
   // `unavailable` means "not journalled, keep it": don't acknowledge, hold back, try again with growing delays.
   virtual Task<Result<Accepted>> accept(InboundEvent event) = 0;
+  // Keeps a file that came with a message; returns after it is on disk. Before accept(), which names it. `limit`: it is
+  // larger than an attachment may be (max_attachment). Other errors as with accept().
+  virtual Task<Result<Attachment>> keep(std::string name, std::string type, std::string bytes);
+  // Where a channel goes on reading; empty: it never read. Errors as with accept().
+  virtual Task<Result<std::string>> cursor(std::string channel, std::string name);
+  // Returns after it is on disk. Only for what accept() has returned for.
+  virtual Task<Result<>> set_cursor(std::string channel, std::string name, std::string value);
 };
+inline constexpr std::int64_t max_attachment = 20 * 1024 * 1024;  // bytes; what Telegram's Bot API gives to bots
 
 struct Reply {
   std::int64_t outbox_id = 0;
   Route route;
   std::string text;            // UTF-8, Markdown
   bool may_be_repeat = false;  // an earlier attempt may have arrived: mark the message visibly
+  std::vector<Attachment> attachments = {};
+  // Streaming (channels with can_edit()): the platform message that holds what was shown of this reply so far. Its text
+  // becomes ours; where that message is gone or can't be changed, a new one is sent. Empty: none was sent yet.
+  std::string edits = {};
+  bool partial = false;  // the agent goes on: show this much; one message, cut where it gets too long
+  // A reply that takes several platform messages: the first `parts_sent` arrived with an earlier attempt and are left
+  // out now; `part_sent` (may be empty) is called and waited for after each but the last.
+  int parts_sent = 0;
+  std::function<Task<>()> part_sent = {};
 };
 
 struct Receipt {
@@ -100,6 +132,15 @@ class Channel {
   // at once or waits for the connection, at most 30 s; one whose run() was cancelled answers at once.
   virtual Task<std::expected<Receipt, DeliveryError>> deliver(Reply reply) = 0;
   [[nodiscard]] virtual ChannelHealth health() const = 0;
+  // deliver() understands Reply::edits and Reply::partial: answers are shown as they are written.
+  [[nodiscard]] virtual bool can_edit() const { return false; }
+  // The same outbox_id sent again is recognised by the platform or the reader's program, so that a reply of unknown
+  // fate is sent again without a mark.
+  [[nodiscard]] virtual bool recognises_repeats() const { return false; }
+  // Says for some seconds that an answer is being written. Called every 4 s while a turn runs; must not wait.
+  virtual void typing(const Route& /*route*/) {}
+  // What POST /hooks/NAME of the API's server goes to, NAME being the channel's name; null: nothing.
+  [[nodiscard]] virtual HookEndpoint* hook() { return nullptr; }
   // The network may have come back: end a delay and connect at once, and look whether a connection still lives.
   virtual void network_is_back() {}
   // Pulsed whenever health().state changes.

@@ -18,6 +18,7 @@ struct ProfilePaths {
   std::string state_directory;    // gateway.lock, talaria.db
   std::string runtime_directory;  // control.sock
   [[nodiscard]] std::string control_socket() const { return runtime_directory + "/control.sock"; }
+  [[nodiscard]] std::string attachments() const { return state_directory + "/attachments"; }
   [[nodiscard]] std::string database() const { return state_directory + "/talaria.db"; }
 };
 

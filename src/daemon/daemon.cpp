@@ -2,6 +2,7 @@
 
 #include "process/reaper.h"
 #include "runtime/log.h"
+#include "store/attachment_files.h"
 #include "store/journal.h"
 
 namespace talaria {
@@ -113,10 +114,13 @@ Task<> Daemon::watch_network() {
 Task<> Daemon::retire_old_rows() {
   for (;;) {
     co_await sleep_for(std::chrono::minutes(10));
+    const UnixMillis before = clock_.now() - config_.store.retention.count();
+    (void)co_await store_->read([directory = options_.paths.attachments(), before](Database&) -> Result<int> {
+      return retire_attachment_files(directory, before);
+    });
     int gone = 0;
     do {  // in small steps, so that messages never wait behind the broom
-      auto retired = co_await store_->write(
-          [before = clock_.now() - config_.store.retention.count()](Database& db) { return retire(db, before, 200); });
+      auto retired = co_await store_->write([before](Database& db) { return retire(db, before, 200); });
       gone = retired ? *retired : 0;
     } while (gone > 0);
   }

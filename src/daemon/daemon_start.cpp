@@ -316,7 +316,8 @@ Task<bool> Daemon::start_gateway() {
                .scope = std::string(to_string(options_.scope)),
                .unit = supervision_.unit,
                .channel = ""},
-      .desk = command_desk()});
+      .desk = command_desk(),
+      .attachments = options_.paths.attachments()});
   if (!co_await wait_for("the store", [this] { return gateway_->start(); })) co_return false;
   api_router_.attach(&*gateway_);
   control_router_.attach(&*gateway_, &*store_);

@@ -16,11 +16,28 @@ constexpr Millis leave_limit{5'000};
 constexpr Millis account_retry{1'000};
 constexpr Millis account_question{500};
 
+std::unexpected<Error> leaving() { return fail(ErrorKind::unavailable, "this channel is leaving"); }
+
 }  // namespace
 
 Task<Result<Accepted>> ChannelHost::Gate::accept(InboundEvent event) {
-  if (closed) co_return fail(ErrorKind::unavailable, "this channel is leaving");
+  if (closed) co_return leaving();
   co_return co_await inside.accept(std::move(event));
+}
+
+Task<Result<Attachment>> ChannelHost::Gate::keep(std::string name, std::string type, std::string bytes) {
+  if (closed) co_return leaving();
+  co_return co_await inside.keep(std::move(name), std::move(type), std::move(bytes));
+}
+
+Task<Result<std::string>> ChannelHost::Gate::cursor(std::string channel, std::string name) {
+  if (closed) co_return leaving();
+  co_return co_await inside.cursor(std::move(channel), std::move(name));
+}
+
+Task<Result<>> ChannelHost::Gate::set_cursor(std::string channel, std::string name, std::string value) {
+  if (closed) co_return leaving();
+  co_return co_await inside.set_cursor(std::move(channel), std::move(name), std::move(value));
 }
 
 ChannelHost::ChannelHost(asio::any_io_executor executor, Inbox& inbox, Delivery& delivery, CredentialHolder self,

@@ -43,6 +43,9 @@ class ChannelHost {
   struct Gate final : Inbox {
     explicit Gate(Inbox& i) : inside(i) {}
     Task<Result<Accepted>> accept(InboundEvent event) override;
+    Task<Result<Attachment>> keep(std::string name, std::string type, std::string bytes) override;
+    Task<Result<std::string>> cursor(std::string channel, std::string name) override;
+    Task<Result<>> set_cursor(std::string channel, std::string name, std::string value) override;
     Inbox& inside;
     bool closed = false;
   };

@@ -82,6 +82,7 @@ class Gateway final : public Inbox {
     TaskGroup::OnBug on_bug;
     CredentialHolder self;  // who other gateways are told that uses an account of ours
     CommandDesk desk;
+    std::string attachments;  // directory for files that come with messages; empty: none are kept
   };
   explicit Gateway(Parts parts);
   ~Gateway() override;
@@ -91,6 +92,9 @@ class Gateway final : public Inbox {
 
   // Inbox: the channels' side.
   Task<Result<Accepted>> accept(InboundEvent event) override;
+  Task<Result<Attachment>> keep(std::string name, std::string type, std::string bytes) override;
+  Task<Result<std::string>> cursor(std::string channel, std::string name) override;
+  Task<Result<>> set_cursor(std::string channel, std::string name, std::string value) override;
 
   // Runs a turn to its end; pieces of the answer go to `sink` as they come. Cancelling the coroutine cancels the turn
   // (unless it has an idempotency key: then it goes on, and the key finds the answer).

@@ -115,7 +115,8 @@ class NullSink final : public ReplySink {
 
 // A gateway on a store in a temporary directory; may be ended and begun again on the same store.
 struct World {
-  explicit World(const std::string& path, asio::any_io_executor executor, int cap = 4) : store(executor) {
+  explicit World(const std::string& path, asio::any_io_executor executor, int cap = 4, std::string attachments = {})
+      : store(executor) {
     config.gateway.max_concurrent_turns = cap;
     config.agents["default"] = {.name = "default", .kind = "fake"};
     config.channels["chat"] = {.name = "chat", .kind = "fake"};
@@ -132,6 +133,7 @@ struct World {
                     return {};
                   },
                   .restart = [this](const std::string&, std::int64_t goodbye) { goodbyes.push_back(goodbye); }};
+    parts.attachments = std::move(attachments);
     gateway.emplace(std::move(parts));
     file = path;
   }
@@ -178,7 +180,7 @@ class GatewayTest : public ::testing::Test {
 
   void run(std::function<Task<>(World&)> story, int cap = 4) {
     asio::io_context loop(1);
-    World world((directory_ / "talaria.db").string(), loop.get_executor(), cap);
+    World world((directory_ / "talaria.db").string(), loop.get_executor(), cap, attachments);
     bool ended = false;
     asio::co_spawn(
         loop,
@@ -197,6 +199,7 @@ class GatewayTest : public ::testing::Test {
   }
 
   std::filesystem::path directory_;
+  std::string attachments;  // of the gateways; empty: they keep none
 };
 
 }  // namespace talaria::test

@@ -127,6 +127,13 @@ CREATE TABLE notice(
   outbox_id INTEGER PRIMARY KEY REFERENCES outbox(id) ON DELETE CASCADE
 ) STRICT;
 )sql",
+    R"sql(
+-- Replies of several platform messages: how many arrived. Replies that are shown while they are written have the state
+-- `streaming` and no body yet; `platform_id` is the message that shows them. What goes out with a reply, JSON.
+ALTER TABLE outbox ADD COLUMN parts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN attachments TEXT;
+CREATE INDEX outbox_streaming ON outbox(turn_id) WHERE state = 'streaming';
+)sql",
 };
 static_assert(std::size(steps) == schema_version);
 

@@ -7,7 +7,7 @@
 
 namespace talaria {
 
-inline constexpr int schema_version = 3;
+inline constexpr int schema_version = 4;
 
 // The version of a database; 0: it has just been made and is empty.
 [[nodiscard]] Result<int> stored_schema_version(Database& db);

@@ -63,7 +63,7 @@ void add_outbox_list(CLI::App& parent, Context& context) {
   auto state = std::make_shared<std::string>();
   auto as_json = std::make_shared<bool>(false);
   command->add_option("--state", *state, "Only this state")
-      ->check(CLI::IsMember({"pending", "sending", "sent", "unknown", "dead"}));
+      ->check(CLI::IsMember({"streaming", "pending", "sending", "sent", "unknown", "dead"}));
   command->add_flag("--json", *as_json, "Print one JSON document");
   command->callback([&context, state, as_json] { context.exit_code = list(context, *state, *as_json); });
 }

@@ -1,6 +1,7 @@
 // The gateway's turns that chats ask for: journal, queue, agent, outbox.
 #include "gateway/direct_request.h"
 #include "gateway/gateway_impl.h"
+#include "gateway/live_answer.h"
 #include "gateway/session_key.h"
 #include "runtime/backoff.h"
 #include "runtime/log.h"
@@ -8,13 +9,6 @@
 
 namespace talaria {
 namespace {
-
-// Channels without streaming take the answer whole.
-class NoSink final : public ReplySink {
- public:
-  void on_text(std::string_view) override {}
-  [[nodiscard]] bool wants_pieces() const override { return false; }
-};
 
 // What the agent reads: files are named by their paths.
 std::string text_of(const InboundEvent& event) {
@@ -163,12 +157,15 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
   }
   AgentPtr agent = runner.agent_for(row);
   request.messages = runner.conversation(agent, history, std::move(messages));
-  NoSink sink;
+  const auto live =
+      std::make_shared<LiveAnswer>(parts.executor, delivery, *parts.store, *parts.clock, row, parts.live_times);
+  turn_tasks.spawn("live answer", LiveAnswer::run(live));
   struct Ended {  // also when it is left to another program
     Event& event;
     ~Ended() { event.pulse(); }
   } ended{turn_ended};
-  auto outcome = co_await runner.ask(std::move(agent), std::move(request), row.id, sink);
+  auto outcome = co_await runner.ask(std::move(agent), std::move(request), row.id, *live);
+  co_await live->finish();
   const std::int64_t reply = co_await runner.finish(row.id, std::move(outcome));
   if (reply != 0) delivery.queued(row.route.channel, row.route.conversation);
   ticket.reset();

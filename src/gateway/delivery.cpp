@@ -1,10 +1,28 @@
 #include "gateway/delivery.h"
 
+#include "gateway/attachment_json.h"
 #include "gateway/session_key.h"
 #include "runtime/backoff.h"
 #include "runtime/log.h"
 
 namespace talaria {
+
+class Delivery::Place {
+ public:
+  Place(Delivery& delivery, std::string key) : delivery_(delivery), key_(std::move(key)) {
+    delivery_.occupied_.insert(key_);
+  }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  ~Place() {
+    delivery_.occupied_.erase(key_);
+    delivery_.place_freed_.pulse();
+  }
+
+ private:
+  Delivery& delivery_;
+  std::string key_;
+};
 
 Delivery::Delivery(asio::any_io_executor executor, const WallClock& clock, Store& store, Millis max_age,
                    GatewayCounters& counters, TaskGroup::OnBug on_bug)
@@ -13,6 +31,7 @@ Delivery::Delivery(asio::any_io_executor executor, const WallClock& clock, Store
       store_(store),
       max_age_(max_age),
       counters_(counters),
+      place_freed_(executor),
       idle_(executor),
       call_ended_(executor),
       tasks_(executor, std::move(on_bug)) {
@@ -137,11 +156,19 @@ Task<bool> Delivery::deliver_next(Conversation& conversation, std::shared_ptr<Ch
         [c = conversation.channel, v = conversation.conversation](Database& db) { return take_next_reply(db, c, v); });
   }
   if (!*row) co_return false;
+  const std::int64_t id = (*row)->id;
   Reply reply{
       .outbox_id = (*row)->id,
       .route = {(*row)->route.channel, (*row)->route.conversation, (*row)->route.thread, (*row)->route.reply_to},
       .text = (*row)->body,
-      .may_be_repeat = (*row)->repeats > 0};
+      .may_be_repeat = (*row)->repeats > 0 && !channel->recognises_repeats(),
+      .attachments = parse_attachments((*row)->attachments),
+      .edits = (*row)->platform_id,
+      .parts_sent = (*row)->parts,
+      .part_sent = [this, id] { return note_part(id); }};
+  const std::string key = encode_key({conversation.channel, conversation.conversation});
+  while (occupied_.contains(key)) co_await place_freed_.wait();  // a piece of another answer is being shown
+  const Place place(*this, key);
   struct Sending {
     Delivery* delivery;
     explicit Sending(Delivery* d) : delivery(d) {
@@ -153,7 +180,7 @@ Task<bool> Delivery::deliver_next(Conversation& conversation, std::shared_ptr<Ch
     }
   } sending(this);
   auto outcome = co_await call(channel, std::move(reply));
-  co_await settle(std::move(**row), std::move(outcome), conversation);
+  co_await settle(std::move(**row), std::move(outcome), conversation, channel);
   co_return true;
 }
 
@@ -171,7 +198,19 @@ Task<std::expected<Receipt, DeliveryError>> Delivery::call(std::shared_ptr<Chann
   co_return co_await channel->deliver(std::move(reply));
 }
 
-Task<> Delivery::settle(OutboxRow row, std::expected<Receipt, DeliveryError> outcome, Conversation& conversation) {
+// The platform has one more part of a long reply; the next must not leave before that is on disk.
+Task<> Delivery::note_part(std::int64_t id) {
+  Backoff backoff(Millis{200}, Millis{10'000});
+  for (;;) {
+    auto stored = co_await store_.write([id](Database& db) { return reply_part_sent(db, id); });
+    if (stored) co_return;
+    log::error("outbox: {}", stored.error().what);
+    co_await sleep_for(backoff.next());
+  }
+}
+
+Task<> Delivery::settle(OutboxRow row, std::expected<Receipt, DeliveryError> outcome, Conversation& conversation,
+                        std::shared_ptr<Channel> channel) {
   using Fate = DeliveryError::Fate;
   const std::int64_t id = row.id;
   const UnixMillis now = clock_.now();
@@ -181,7 +220,7 @@ Task<> Delivery::settle(OutboxRow row, std::expected<Receipt, DeliveryError> out
     dead = true;
     why = fmt::format("given up after {}: {}", format_duration(max_age_), why);
   }
-  if (!outcome && outcome.error().fate == Fate::unknown && row.repeats > 0 && !dead) {
+  if (!outcome && outcome.error().fate == Fate::unknown && row.repeats > 0 && !dead && !channel->recognises_repeats()) {
     dead = true;  // replayed once already (R3): a third copy would be noise
     why = fmt::format("sent twice without a receipt: {}", why);
   }
@@ -211,7 +250,42 @@ Task<> Delivery::settle(OutboxRow row, std::expected<Receipt, DeliveryError> out
   if (dead) co_return;
   const Millis ours{
       static_cast<std::int64_t>(std::min(60'000.0, 500.0 * static_cast<double>(1 << std::min(row.attempts, 8))))};
-  co_await sleep_for(std::max(ours, outcome.error().retry_after));
+  const Millis theirs = outcome.error().retry_after;
+  co_await wait_to_retry(std::max(ours, theirs), theirs.count() > 0, std::move(channel));
+}
+
+// The circuit of one conversation: open for a growing while after a failure, then one try. It closes early when the
+// channel's state changes (a connection is back), unless the platform itself asked for the wait.
+Task<> Delivery::wait_to_retry(Millis delay, bool demanded, std::shared_ptr<Channel> channel) {
+  const Deadline until = Deadline::in(delay);
+  if (demanded) co_return co_await sleep_until(until);
+  const ChannelState before = channel->health().state;
+  while (!stopping_ && channel->health().state == before && co_await channel->changed().wait(until)) {
+  }
+}
+
+bool Delivery::can_edit(const std::string& channel) const {
+  const auto found = current(channel);
+  return found && found->can_edit();
+}
+
+void Delivery::typing(const Route& route) {
+  const auto channel = current(route.channel);
+  if (channel && channel->health().state == ChannelState::up) channel->typing(route);
+}
+
+bool Delivery::can_show(const RouteRow& route) const {
+  const auto channel = current(route.channel);
+  const std::string key = encode_key({route.channel, route.conversation});
+  return !stopping_ && channel && channel->can_edit() && channel->health().state == ChannelState::up &&
+         !workers_.contains(key) && !occupied_.contains(key);
+}
+
+Task<std::optional<std::expected<Receipt, DeliveryError>>> Delivery::show(Reply reply) {
+  if (!can_show({reply.route.channel, reply.route.conversation, {}, {}})) co_return std::nullopt;
+  const Place place(*this, encode_key({reply.route.channel, reply.route.conversation}));
+  const auto channel = current(reply.route.channel);
+  co_return co_await call(channel, std::move(reply));
 }
 
 void Delivery::announce(std::int64_t id, Result<> fate) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "channel/channel.h"
@@ -38,6 +39,14 @@ class Delivery {
 
   // Takes up every conversation with open rows.
   Task<Result<>> start();
+  // Shows what an answer is so far: sends the row's message, or edits it. Waits for nothing: nullopt when the channel
+  // is not up, can't edit, or has another reply of this conversation to deliver first (R6).
+  Task<std::optional<std::expected<Receipt, DeliveryError>>> show(Reply reply);
+  [[nodiscard]] bool can_show(const RouteRow& route) const;
+  // Says that an answer is being written.
+  void typing(const Route& route);
+  [[nodiscard]] bool can_edit(const std::string& channel) const;
+
   // A row was queued for this conversation.
   void queued(const std::string& channel, const std::string& conversation);
   // A dead row was opened again or discarded by hand.
@@ -62,15 +71,19 @@ class Delivery {
   struct Conversation {
     std::string channel, conversation;
     Event more;  // a row was queued while the worker was busy
-    bool busy = false;
   };
+  // A channel is given one reply of a conversation at a time.
+  class Place;
   Task<Result<>> take_up();
   void wake(const std::string& channel, const std::string& conversation);
   [[nodiscard]] std::shared_ptr<Channel> current(const std::string& name) const;
   Task<> work(std::shared_ptr<Conversation> conversation);
   Task<bool> deliver_next(Conversation& conversation, std::shared_ptr<Channel> channel);
   Task<std::expected<Receipt, DeliveryError>> call(std::shared_ptr<Channel> channel, Reply reply);
-  Task<> settle(OutboxRow row, std::expected<Receipt, DeliveryError> outcome, Conversation& conversation);
+  Task<> settle(OutboxRow row, std::expected<Receipt, DeliveryError> outcome, Conversation& conversation,
+                std::shared_ptr<Channel> channel);
+  Task<> note_part(std::int64_t id);
+  Task<> wait_to_retry(Millis delay, bool demanded, std::shared_ptr<Channel> channel);
   Task<bool> wait_until_up(std::shared_ptr<Channel> channel);
   void announce(std::int64_t id, Result<> fate);
 
@@ -82,6 +95,8 @@ class Delivery {
   std::unordered_map<std::string, std::shared_ptr<Channel>> channels_;
   std::map<std::string, std::int64_t> stranded_;
   std::unordered_map<std::string, std::shared_ptr<Conversation>> workers_;  // by encoded (channel, conversation)
+  std::unordered_set<std::string> occupied_;  // the same keys: the channel is being called
+  Event place_freed_;
   struct Waiter {
     Event done;
     Result<> fate;

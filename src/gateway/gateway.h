@@ -70,6 +70,13 @@ struct GatewayCounters {
   std::uint64_t delivery_errors = 0;
 };
 
+// When an answer is shown while it is written (gateway/live_answer.h).
+struct LiveTimes {
+  Millis first_delay{1'000};
+  Millis edit_interval{1'500};
+  Millis typing_interval{4'000};
+};
+
 class Gateway final : public Inbox {
  public:
   struct Parts {
@@ -82,6 +89,7 @@ class Gateway final : public Inbox {
     TaskGroup::OnBug on_bug;
     CredentialHolder self;  // who other gateways are told that uses an account of ours
     CommandDesk desk;
+    LiveTimes live_times = {};
     std::string attachments;  // directory for files that come with messages; empty: none are kept
   };
   explicit Gateway(Parts parts);

@@ -27,7 +27,7 @@ class HeldClock final : public WallClock {
 // Answers "re: <prompt>" when it is let go; counts what happens.
 class FakeAgent final : public Agent {
  public:
-  explicit FakeAgent(asio::any_io_executor executor) : go(executor), begun(executor) { go.set(); }
+  explicit FakeAgent(asio::any_io_executor executor) : go(executor), begun(executor), next(executor) { go.set(); }
   [[nodiscard]] std::string_view kind() const override { return "fake"; }
   Task<std::expected<AgentReply, AgentError>> run(AgentRequest request, ReplySink& sink) override {
     ++runs;
@@ -43,11 +43,19 @@ class FakeAgent final : public Agent {
     if (fails)
       co_return std::unexpected(AgentError{ErrorKind::timeout, "the model did not answer in time", "secret detail"});
     AgentReply reply;
+    for (const std::string& piece : pieces) {  // one by one, as the test says
+      reply.text += piece;
+      sink.on_text(piece);
+      co_await next.wait();
+    }
+    if (!pieces.empty()) co_return reply;
     reply.text = "re: " + request.messages.back().content;
     sink.on_text(reply.text);
     co_return reply;
   }
   Event go, begun;
+  Event next;                       // after a piece
+  std::vector<std::string> pieces;  // of the answer; empty: it comes whole
   bool fails = false;
   int runs = 0, running = 0, most_running = 0;
   std::vector<std::vector<ChatMessage>> seen;
@@ -80,22 +88,28 @@ class FakeChannel final : public Channel {
   Task<std::expected<Receipt, DeliveryError>> deliver(Reply reply) override {
     attempts.push_back(reply);
     co_await let_go.wait();
+    for (int i = reply.parts_sent; i < parts; ++i) co_await reply.part_sent();
     if (!outcomes.empty()) {
       const auto fate = outcomes.front();
       outcomes.pop_front();
       delivered.pulse();
       co_return std::unexpected(DeliveryError{fate, "no luck"});
     }
-    sent.push_back(reply);
+    if (!reply.partial) sent.push_back(reply);
     delivered.pulse();
     co_return Receipt{"id"};
   }
   [[nodiscard]] ChannelHealth health() const override { return {state, std::nullopt, ""}; }
   [[nodiscard]] Event& changed() override { return changed_; }
+  [[nodiscard]] bool can_edit() const override { return edits; }
+  void typing(const Route& /*route*/) override { ++typed; }
   [[nodiscard]] std::vector<InboundEvent> take_held() override { return std::exchange(held, {}); }
 
   Event changed_, delivered;
   Event let_go;  // deliveries wait until it is set
+  bool edits = false;
+  int typed = 0;
+  int parts = 0;  // of each reply, before the last
   int runs = 0, running = 0;
   Inbox* inbox = nullptr;
   std::vector<InboundEvent> held;
@@ -115,7 +129,8 @@ class NullSink final : public ReplySink {
 
 // A gateway on a store in a temporary directory; may be ended and begun again on the same store.
 struct World {
-  explicit World(const std::string& path, asio::any_io_executor executor, int cap = 4, std::string attachments = {})
+  explicit World(const std::string& path, asio::any_io_executor executor, int cap = 4, std::string attachments = {},
+                 LiveTimes live = {})
       : store(executor) {
     config.gateway.max_concurrent_turns = cap;
     config.agents["default"] = {.name = "default", .kind = "fake"};
@@ -134,6 +149,7 @@ struct World {
                   },
                   .restart = [this](const std::string&, std::int64_t goodbye) { goodbyes.push_back(goodbye); }};
     parts.attachments = std::move(attachments);
+    parts.live_times = live;
     gateway.emplace(std::move(parts));
     file = path;
   }
@@ -180,8 +196,9 @@ class GatewayTest : public ::testing::Test {
 
   void run(std::function<Task<>(World&)> story, int cap = 4) {
     asio::io_context loop(1);
-    World world((directory_ / "talaria.db").string(), loop.get_executor(), cap, attachments);
+    World world((directory_ / "talaria.db").string(), loop.get_executor(), cap, attachments, live);
     bool ended = false;
+    if (prepare) prepare(world);
     asio::co_spawn(
         loop,
         [](World& w, std::function<Task<>(World&)> s) -> Task<> {
@@ -199,6 +216,8 @@ class GatewayTest : public ::testing::Test {
   }
 
   std::filesystem::path directory_;
+  std::function<void(World&)> prepare;  // before the gateway starts
+  LiveTimes live;
   std::string attachments;  // of the gateways; empty: they keep none
 };
 

@@ -161,13 +161,7 @@ Result<std::int64_t> end_turn(Database& db, const TurnEnd& end, UnixMillis now) 
     if (!*more) break;
   }
   if (!end.reply || !has_route) return 0;
-  auto insert = db.prepare(
-      "INSERT INTO outbox(turn_id, channel, conversation, thread, reply_to, body, state, created_at)"
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7)");
-  if (!insert) return std::unexpected(insert.error());
-  insert->bind(end.turn_id, route.channel, route.conversation, route.thread, route.reply_to, *end.reply, now);
-  if (auto ok = insert->run(); !ok) return std::unexpected(ok.error());
-  return db.last_insert_id();
+  return queue_turn_reply(db, end.turn_id, route, *end.reply, end.attachments, now);
 }
 
 Result<std::vector<TurnRow>> queued_turns(Database& db, std::int64_t after, int limit) {

@@ -98,6 +98,7 @@ struct TurnEnd {
   std::string finish_reason;
   int prompt_tokens = 0, completion_tokens = 0;
   std::string error;                 // the full story; never leaves the machine
+  std::string attachments;           // of the reply, JSON; empty: none
   std::optional<std::string> reply;  // goes to the outbox, to the turn's own route (R5)
 };
 // Ends the turn and puts its reply into the outbox in the same transaction. A turn without an answer frees its

@@ -6,7 +6,9 @@ namespace talaria {
 namespace {
 
 constexpr std::string_view columns =
-    "id, channel, conversation, thread, reply_to, body, state, attempts, repeats, error, created_at";
+    "id, channel, conversation, thread, reply_to, body, state, attempts, repeats, error, created_at, platform_id, "
+    "parts,"
+    " attachments";
 
 OutboxRow row_of(const Statement& s) {
   return {.id = s.integer(0),
@@ -16,7 +18,10 @@ OutboxRow row_of(const Statement& s) {
           .attempts = static_cast<int>(s.integer(7)),
           .repeats = static_cast<int>(s.integer(8)),
           .error = s.text(9),
-          .created_at = s.integer(10)};
+          .created_at = s.integer(10),
+          .platform_id = s.text(11),
+          .parts = static_cast<int>(s.integer(12)),
+          .attachments = s.text(13)};
 }
 
 // Runs an UPDATE of the row; `conflict` when it is not in the state that the step starts from.
@@ -86,9 +91,76 @@ Result<> reply_unknown(Database& db, std::int64_t id, const std::string& why) {
                 id, why);
 }
 
+Result<> reply_part_sent(Database& db, std::int64_t id) {
+  // Whatever happens to the next part, this one has a receipt.
+  return change(db, "UPDATE outbox SET parts = parts + 1, repeats = 0 WHERE id = ?1 AND state = 'sending'", id);
+}
+
 Result<> reply_dead(Database& db, std::int64_t id, const std::string& why, UnixMillis now) {
   return change(db, "UPDATE outbox SET state = 'dead', error = ?2, ended_at = ?3 WHERE id = ?1 AND state = 'sending'",
                 id, why, now);
+}
+
+Result<StreamRow> begin_stream(Database& db, std::int64_t turn_id, const RouteRow& route, UnixMillis now) {
+  {
+    auto found = db.prepare(
+        "UPDATE outbox SET attempts = attempts + 1 WHERE turn_id = ?1 AND state = 'streaming'"
+        " RETURNING id, platform_id, repeats");
+    if (!found) return std::unexpected(found.error());
+    found->bind(turn_id);
+    auto row = found->step();
+    if (!row) return std::unexpected(row.error());
+    if (*row) {
+      StreamRow stream{found->integer(0), found->text(1), static_cast<int>(found->integer(2))};
+      if (auto end = found->step(); !end) return std::unexpected(end.error());
+      return stream;
+    }
+  }
+  auto insert = db.prepare(
+      "INSERT INTO outbox(turn_id, channel, conversation, thread, reply_to, body, state, attempts, created_at)"
+      " VALUES (?1, ?2, ?3, ?4, ?5, '', 'streaming', 1, ?6)");
+  if (!insert) return std::unexpected(insert.error());
+  insert->bind(turn_id, route.channel, route.conversation, route.thread, route.reply_to, now);
+  if (auto ok = insert->run(); !ok) return std::unexpected(ok.error());
+  return StreamRow{.id = db.last_insert_id(), .platform_id = "", .repeats = 0};
+}
+
+Result<> stream_shown(Database& db, std::int64_t id, const std::string& platform_id) {
+  return change(db, "UPDATE outbox SET platform_id = ?2, repeats = 0 WHERE id = ?1 AND state = 'streaming'", id,
+                platform_id);
+}
+
+Result<> stream_not_shown(Database& db, std::int64_t id, bool unknown) {
+  return change(db,
+                "UPDATE outbox SET attempts = 0, repeats = repeats + ?2 WHERE id = ?1 AND state = 'streaming'"
+                " AND platform_id IS NULL",
+                id, unknown ? 1 : 0);
+}
+
+Result<std::int64_t> queue_turn_reply(Database& db, std::int64_t turn_id, const RouteRow& route,
+                                      const std::string& body, const std::string& attachments, UnixMillis now) {
+  const auto files = attachments.empty() ? std::nullopt : std::optional(attachments);
+  {
+    auto shown = db.prepare(
+        "UPDATE outbox SET state = CASE WHEN repeats > 0 THEN 'unknown' ELSE 'pending' END, attempts = 0, body = ?2,"
+        " attachments = ?3 WHERE turn_id = ?1 AND state = 'streaming' RETURNING id");
+    if (!shown) return std::unexpected(shown.error());
+    shown->bind(turn_id, body, files);
+    auto row = shown->step();
+    if (!row) return std::unexpected(row.error());
+    if (*row) {
+      const std::int64_t id = shown->integer(0);
+      if (auto end = shown->step(); !end) return std::unexpected(end.error());
+      return id;
+    }
+  }
+  auto insert = db.prepare(
+      "INSERT INTO outbox(turn_id, channel, conversation, thread, reply_to, body, attachments, state, created_at)"
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending', ?8)");
+  if (!insert) return std::unexpected(insert.error());
+  insert->bind(turn_id, route.channel, route.conversation, route.thread, route.reply_to, body, files, now);
+  if (auto ok = insert->run(); !ok) return std::unexpected(ok.error());
+  return db.last_insert_id();
 }
 
 Result<std::vector<OpenConversation>> open_conversations(Database& db) {

@@ -1,6 +1,8 @@
 #pragma once
 // The outbox: the one owner of every reply (R3). A row is `pending`, then `sending` (committed before the platform is
-// called), then `sent`; `unknown` when nobody saw whether the platform took it; `dead` when it never will.
+// called), then `sent`; `unknown` when nobody saw whether the platform took it; `dead` when it never will. A reply that
+// is shown while the agent writes it begins as `streaming`: its row exists before the first piece leaves, and the end
+// of the turn gives it its text and makes it `pending`.
 
 #include <cstdint>
 #include <optional>
@@ -24,6 +26,9 @@ struct OutboxRow {
   int repeats = 0;
   std::string error;
   UnixMillis created_at = 0;
+  std::string platform_id;  // of the message that shows it already; empty: none
+  int parts = 0;            // of a long reply: platform messages that arrived
+  std::string attachments;  // JSON; empty: none
 };
 
 [[nodiscard]] Result<std::int64_t> queue_reply(Database& db, const RouteRow& route, const std::string& body,
@@ -36,7 +41,25 @@ struct OutboxRow {
 [[nodiscard]] Result<> reply_sent(Database& db, std::int64_t id, const std::string& platform_id, UnixMillis now);
 [[nodiscard]] Result<> reply_retry(Database& db, std::int64_t id, const std::string& why);
 [[nodiscard]] Result<> reply_unknown(Database& db, std::int64_t id, const std::string& why);
+// One more platform message of a long reply has arrived.
+[[nodiscard]] Result<> reply_part_sent(Database& db, std::int64_t id);
 [[nodiscard]] Result<> reply_dead(Database& db, std::int64_t id, const std::string& why, UnixMillis now);
+
+// What a turn is about to show of its answer: the row that an earlier attempt left, or a new one. Before the platform
+// is called; from then on nobody knows whether it has a message until stream_shown() or stream_not_shown().
+struct StreamRow {
+  std::int64_t id = 0;
+  std::string platform_id;  // that an earlier attempt left; empty: none
+  int repeats = 0;          // an earlier attempt may have left a message that we don't know
+};
+[[nodiscard]] Result<StreamRow> begin_stream(Database& db, std::int64_t turn_id, const RouteRow& route, UnixMillis now);
+[[nodiscard]] Result<> stream_shown(Database& db, std::int64_t id, const std::string& platform_id);
+// Certainly not shown; `unknown`: it may have been.
+[[nodiscard]] Result<> stream_not_shown(Database& db, std::int64_t id, bool unknown);
+// The reply of a turn: the row that streaming began gets its text, else there is a new one. Returns the row's id.
+[[nodiscard]] Result<std::int64_t> queue_turn_reply(Database& db, std::int64_t turn_id, const RouteRow& route,
+                                                    const std::string& body, const std::string& attachments,
+                                                    UnixMillis now);
 
 // Conversations with open rows: what delivery takes up at the start.
 struct OpenConversation {

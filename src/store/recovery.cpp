@@ -27,6 +27,11 @@ Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) 
   };
   int told = 0;
   int unparked = 0;
+  int streams = 0;
+  const std::string parked_words = fmt::format(
+      "Sorry, I was interrupted {} times while answering your message, so I have put it aside. "
+      "Please send it again if you still need it.",
+      max_attempts);
   // A direct turn without a key has lost its asker with the connection; nobody can ever fetch its answer.
   if (auto ok =
           step(report.cancelled,
@@ -36,17 +41,31 @@ Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) 
       !ok) {
     return std::unexpected(ok.error());
   }
-  // Cut off for the last time: tell the chat, then park.
+  // The first piece of an answer may have become a message that nobody saw.
+  if (auto ok = step(streams,
+                     "UPDATE outbox SET repeats = repeats + 1, attempts = 0 WHERE state = 'streaming'"
+                     " AND platform_id IS NULL AND attempts > 0");
+      !ok) {
+    return std::unexpected(ok.error());
+  }
+  // Cut off for the last time: tell the chat, in the message that shows the beginning of the answer where there is one,
+  // then park.
+  if (auto ok =
+          step(streams,
+               "UPDATE outbox SET state = CASE WHEN repeats > 0 THEN 'unknown' ELSE 'pending' END, body = ?1"
+               " WHERE state = 'streaming' AND turn_id IN (SELECT id FROM turn WHERE state IN ('queued', 'running')"
+               " AND state = 'running' AND attempts >= ?2)",
+               parked_words, max_attempts);
+      !ok) {
+    return std::unexpected(ok.error());
+  }
   if (auto ok =
           step(told,
                "INSERT INTO outbox(turn_id, channel, conversation, thread, reply_to, body, state, created_at)"
                " SELECT id, channel, conversation, thread, reply_to, ?2, 'pending', ?1 FROM turn"
-               " WHERE state IN ('queued', 'running') AND state = 'running' AND attempts >= ?3 AND channel IS NOT NULL",
-               now,
-               fmt::format("Sorry, I was interrupted {} times while answering your message, so I have put it aside. "
-                           "Please send it again if you still need it.",
-                           max_attempts),
-               max_attempts);
+               " WHERE state IN ('queued', 'running') AND state = 'running' AND attempts >= ?3 AND channel IS NOT NULL"
+               " AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.turn_id = turn.id)",
+               now, parked_words, max_attempts);
       !ok) {
     return std::unexpected(ok.error());
   }
@@ -74,6 +93,22 @@ Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) 
                      "UPDATE turn SET state = 'cancelled', ended_at = ?1, error = 'older than gateway.max_backlog_age'"
                      " WHERE state IN ('queued', 'running') AND queued_at < ?2",
                      now, oldest);
+      !ok) {
+    return std::unexpected(ok.error());
+  }
+  // What is left of an answer whose turn will not go on.
+  if (auto ok = step(streams,
+                     "UPDATE outbox SET state = CASE WHEN repeats > 0 THEN 'unknown' ELSE 'pending' END, body = ?1"
+                     " WHERE state = 'streaming' AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.id = turn_id"
+                     " AND turn.state IN ('queued', 'running'))",
+                     "Sorry, I was interrupted, and your message is too old now to answer it again.");
+      !ok) {
+    return std::unexpected(ok.error());
+  }
+  // An edit of a message that we know may be made again: nothing is repeated.
+  if (auto ok = step(streams,
+                     "UPDATE outbox SET state = 'pending' WHERE state IN ('pending', 'sending', 'unknown')"
+                     " AND state = 'sending' AND platform_id IS NOT NULL AND parts = 0");
       !ok) {
     return std::unexpected(ok.error());
   }

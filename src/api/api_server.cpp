@@ -5,6 +5,7 @@
 #include "api/metrics.h"
 #include "api/openai_chat.h"
 #include "base/text.h"
+#include "runtime/log.h"
 
 namespace talaria {
 namespace json = boost::json;
@@ -51,6 +52,31 @@ bool from_a_foreign_page(const HttpRequest& request, bool loopback_only) {
   return !origin.empty() && host_name(origin) != host_name(host);
 }
 
+constexpr std::string_view hooks = "/hooks/";
+constexpr Millis refusal_line_every{10'000};
+
+HookRequest hook_request(HttpRequest request) {
+  HookRequest hook;
+  for (const auto& [name, value] : request.headers.all()) {
+    std::string lower(name);
+    for (char& c : lower) {
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+    }
+    hook.headers.emplace_back(std::move(lower), value);
+  }
+  hook.body = std::move(request.body);
+  hook.peer = std::move(request.peer);
+  return hook;
+}
+
+HttpResponse http_response(const HookResponse& answer) {
+  HttpResponse response;
+  response.status = answer.status;
+  if (answer.status >= 400) response = problem(answer.status, answer.title.empty() ? "refused" : answer.title);
+  if (answer.retry_after > 0) response.headers.set("Retry-After", fmt::format("{}", answer.retry_after));
+  return response;
+}
+
 }  // namespace
 
 bool KeyRing::accepts(std::string_view key) const {
@@ -78,7 +104,9 @@ HttpResponse problem(int status, std::string_view title, std::string_view detail
 Task<> ApiRouter::handle(HttpRequest request, HttpExchange& exchange) {
   const std::string_view path = request.path();
   const bool reads = request.method == "GET" || request.method == "HEAD";
-  if (from_a_foreign_page(request, loopback_only_)) {
+  if (path.starts_with(hooks)) {
+    co_await handle_hook(std::move(request), exchange);
+  } else if (from_a_foreign_page(request, loopback_only_)) {
     co_await exchange.send(problem(403, "Forbidden", "Host or Origin is not this machine's"));
   } else if (path.starts_with("/v1/")) {
     co_await handle_v1(std::move(request), exchange);
@@ -97,6 +125,43 @@ Task<> ApiRouter::handle(HttpRequest request, HttpExchange& exchange) {
   } else {
     co_await exchange.send(problem(404, "Not Found"));
   }
+}
+
+// A hook proves itself by its signature or token, which no page of the web can make; so neither the API's keys nor the
+// Host, which is the name of the proxy before us, say anything about it.
+Task<> ApiRouter::handle_hook(HttpRequest request, HttpExchange& exchange) {
+  if (request.method != "POST") {
+    HttpResponse response = problem(405, "Method Not Allowed", "a hook takes POST alone");
+    response.headers.set("Allow", "POST");
+    co_await exchange.send(std::move(response));
+    co_return;
+  }
+  if (gateway_ == nullptr || gateway_->draining()) {
+    HttpResponse response = problem(503, "Service Unavailable", "the gateway is starting or ending; send it again");
+    response.headers.set("Retry-After", "5");
+    co_await exchange.send(std::move(response));
+    co_return;
+  }
+  const std::string name(request.path().substr(hooks.size()));
+  const auto endpoint = gateway_->hook(name);
+  if (!endpoint) {
+    co_await exchange.send(problem(404, "Not Found", "no channel of this name takes hooks"));
+    co_return;
+  }
+  const HookResponse answer = co_await endpoint->handle(hook_request(std::move(request)));
+  if (answer.status >= 400) log_refusal(name, answer);
+  co_await exchange.send(http_response(answer));
+}
+
+// One line in a while: whoever has no secret must not be able to fill the log.
+void ApiRouter::log_refusal(std::string_view name, const HookResponse& answer) {
+  ++refusals_;
+  const auto now = SteadyClock::now();
+  if (now < next_refusal_line_) return;
+  next_refusal_line_ = now + refusal_line_every;
+  log::warning("hook of {}: answered {} {}{}", name, answer.status, answer.title,
+               refusals_ > 1 ? fmt::format(" ({} refused since the last line)", refusals_) : "");
+  refusals_ = 0;
 }
 
 Task<> ApiRouter::handle_v1(HttpRequest request, HttpExchange& exchange) {

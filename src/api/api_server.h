@@ -1,6 +1,7 @@
 #pragma once
 // The HTTP API: who may ask, and which room answers. Fails closed: no key, no API (R10). Health and metrics need no
-// key; they hold no message and no name of a person.
+// key; they hold no message and no name of a person. /hooks/NAME goes to the channel NAME, which proves each sender
+// (channel/hook.h).
 
 #include <functional>
 #include <memory>
@@ -48,11 +49,15 @@ class ApiRouter {
 
  private:
   Task<> handle_v1(HttpRequest request, HttpExchange& exchange);
+  Task<> handle_hook(HttpRequest request, HttpExchange& exchange);
+  void log_refusal(std::string_view name, const HookResponse& answer);
 
   KeyRing keys_;
   DaemonView view_;
   bool loopback_only_;
   Gateway* gateway_ = nullptr;
+  std::uint64_t refusals_ = 0;  // of hooks, since the last line in the log
+  SteadyClock::time_point next_refusal_line_{};
 };
 
 // Routes of /v1 after the asker is known; the control socket, whose peers are known by user id, shares them.

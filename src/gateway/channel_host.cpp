@@ -188,6 +188,14 @@ Task<bool> ChannelHost::stop(Deadline deadline) {
   co_return clean;
 }
 
+std::shared_ptr<HookEndpoint> ChannelHost::hook(std::string_view name) const {
+  const auto found = std::ranges::find_if(hosted_, [&](const auto& h) { return h->channel->name() == name; });
+  if (found == hosted_.end()) return nullptr;
+  HookEndpoint* endpoint = (*found)->channel->hook();
+  // Not the channel alone: what it journals goes through its gate.
+  return endpoint == nullptr ? nullptr : std::shared_ptr<HookEndpoint>(*found, endpoint);
+}
+
 std::vector<ChannelReport> ChannelHost::reports() const {
   std::vector<ChannelReport> reports;
   for (const auto& hosted : hosted_) {

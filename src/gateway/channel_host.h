@@ -37,6 +37,9 @@ class ChannelHost {
   Task<bool> stop(Deadline deadline);
 
   [[nodiscard]] std::vector<ChannelReport> reports() const;
+  // What the channel of that name has for POST /hooks/NAME; null: there is no such channel, or it takes none. The
+  // channel lives as long as this does, also when it is taken out meanwhile: then nothing more of it is journalled.
+  [[nodiscard]] std::shared_ptr<HookEndpoint> hook(std::string_view name) const;
 
  private:
   // What the channel sees of the gateway: nothing any more once it leaves.

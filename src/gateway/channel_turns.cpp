@@ -26,7 +26,9 @@ EventRow row_of(const InboundEvent& event) {
           .sender_id = event.sender.id,
           .sender_name = event.sender.name,
           .body = text_of(event),
-          .received_at = event.received_at};
+          .received_at = event.received_at,
+          .answer_to = event.answer_to ? std::optional(row_of(*event.answer_to)) : std::nullopt,
+          .relay = event.relay};
 }
 
 }  // namespace
@@ -49,7 +51,9 @@ Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
     explicit Inbound(std::int64_t& c) : count(c) { ++count; }
     ~Inbound() { --count; }
   } counted(self.inbound);
-  if (const Command* command = find_command(event.text))
+  // A person's command; what a service reports is never one.
+  const bool of_a_person = !event.relay && !event.answer_to;
+  if (const Command* command = of_a_person ? find_command(event.text) : nullptr)
     co_return co_await self.run_command(*command, std::move(event));
   auto journalled =
       co_await self.parts.store->write([&, oldest = now - config.gateway.max_backlog_age.count()](Database& db) {
@@ -61,6 +65,11 @@ Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
     co_return Accepted{.duplicate = true};
   }
   ++self.counters.events_accepted;
+  if (journalled->outbox_id != 0) {
+    const Route& to = event.answer_to ? *event.answer_to : event.route;
+    self.delivery.queued(to.channel, to.conversation);
+    co_return Accepted{};
+  }
   if (journalled->turn_id == 0) {
     log::warning("{}: message {} in {} is older than gateway.max_backlog_age and was skipped", event.route.channel,
                  event.message_id, event.route.conversation);
@@ -80,7 +89,7 @@ Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
                 .attempts = 0,
                 .prompt = row.body,
                 .request = {},
-                .route = row_of(event.route)});
+                .route = row.answer_to ? *row.answer_to : row.route});
   co_return Accepted{};
 }
 

@@ -160,6 +160,7 @@ void Gateway::reconfigure(Change change) {
 
 Task<bool> Gateway::settled(Deadline deadline) { return impl_->host.settled(deadline); }
 
+std::shared_ptr<HookEndpoint> Gateway::hook(std::string_view channel) const { return impl_->host.hook(channel); }
 std::vector<ChannelReport> Gateway::channels() const { return impl_->host.reports(); }
 const std::map<std::string, std::int64_t>& Gateway::stranded_replies() const { return impl_->delivery.stranded(); }
 

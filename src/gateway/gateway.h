@@ -159,6 +159,9 @@ class Gateway final : public Inbox {
   // Tells every channel: no delay is waited out any longer.
   void network_is_back();
 
+  // What POST /hooks/NAME goes to (gateway/channel_host.h); null: nothing. The gateway must outlive it.
+  [[nodiscard]] std::shared_ptr<HookEndpoint> hook(std::string_view channel) const;
+
   [[nodiscard]] QueueDepths depths() const;
   [[nodiscard]] std::vector<ChannelReport> channels() const;
   [[nodiscard]] const GatewayCounters& counters() const;

@@ -103,6 +103,7 @@ class FakeChannel final : public Channel {
   [[nodiscard]] Event& changed() override { return changed_; }
   [[nodiscard]] bool can_edit() const override { return edits; }
   void typing(const Route& /*route*/) override { ++typed; }
+  [[nodiscard]] HookEndpoint* hook() override { return endpoint; }
   [[nodiscard]] std::vector<InboundEvent> take_held() override { return std::exchange(held, {}); }
 
   Event changed_, delivered;
@@ -114,6 +115,7 @@ class FakeChannel final : public Channel {
   Inbox* inbox = nullptr;
   std::vector<InboundEvent> held;
   ChannelState state = ChannelState::up;
+  HookEndpoint* endpoint = nullptr;
   std::deque<DeliveryError::Fate> outcomes;  // of the next attempts; then success
   std::vector<Reply> attempts, sent;
 

@@ -56,9 +56,17 @@ Result<Journalled> journal_event(Database& db, const EventRow& event, const std:
                                  const std::string& agent, UnixMillis oldest, UnixMillis now) {
   std::optional<std::string> skipped;
   if (event.received_at < oldest) skipped = "older than gateway.max_backlog_age";
+  const bool relayed = event.relay && !skipped;
+  if (relayed) skipped = "relayed";
   auto inserted = insert_event(db, event, skipped);
   if (!inserted) return std::unexpected(inserted.error());
   if (!*inserted) return Journalled{.duplicate = true};
+  const RouteRow& answer_to = event.answer_to ? *event.answer_to : event.route;
+  if (relayed) {
+    auto queued = queue_reply(db, answer_to, event.body, now);
+    if (!queued) return std::unexpected(queued.error());
+    return Journalled{.outbox_id = *queued};
+  }
   if (skipped) return Journalled{};
   const std::int64_t event_id = db.last_insert_id();
 
@@ -69,8 +77,8 @@ Result<Journalled> journal_event(Database& db, const EventRow& event, const std:
       "queued_at)"
       " VALUES (?1, ?2, 0, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9)");
   if (!statement) return std::unexpected(statement.error());
-  statement->bind(*session, event_id, agent, event.body, event.route.channel, event.route.conversation,
-                  event.route.thread, event.route.reply_to, now);
+  statement->bind(*session, event_id, agent, event.body, answer_to.channel, answer_to.conversation, answer_to.thread,
+                  answer_to.reply_to, now);
   if (auto ok = statement->run(); !ok) return std::unexpected(ok.error());
   return Journalled{.duplicate = false, .turn_id = db.last_insert_id(), .session_id = *session};
 }

@@ -23,6 +23,8 @@ struct EventRow {
   std::string sender_id, sender_name;
   std::string body;
   UnixMillis received_at = 0;
+  std::optional<RouteRow> answer_to;  // where the answer goes; none: to `route`
+  bool relay = false;                 // no turn: the body itself is the reply to `answer_to`
 };
 
 // One earlier turn of a session as the agent sees it.
@@ -45,15 +47,16 @@ struct TurnRow {
 
 struct Journalled {
   bool duplicate = false;
-  std::int64_t turn_id = 0;  // 0 for a duplicate or a skipped event
+  std::int64_t turn_id = 0;  // 0 for a duplicate, a skipped or a relayed event
   std::int64_t session_id = 0;
+  std::int64_t outbox_id = 0;  // of a relayed event
 };
 
 // Journals an event alone; `skipped`: why no turn answers it. False: it was there already (R1).
 [[nodiscard]] Result<bool> insert_event(Database& db, const EventRow& event, const std::optional<std::string>& skipped);
 
-// Journals an event and queues its turn. An event older than `oldest` is journalled as skipped, with the reason, and
-// gets no turn (R2).
+// Journals an event and queues its turn, or its relay, in the same transaction. An event older than `oldest` is
+// journalled as skipped, with the reason, and gets no turn (R2).
 [[nodiscard]] Result<Journalled> journal_event(Database& db, const EventRow& event, const std::string& session_key,
                                                const std::string& agent, UnixMillis oldest, UnixMillis now);
 

@@ -1,5 +1,7 @@
 #include "daemon/daemon.h"
 
+#include <algorithm>
+
 #include "process/reaper.h"
 #include "runtime/log.h"
 #include "store/attachment_files.h"
@@ -113,7 +115,8 @@ Task<> Daemon::watch_network() {
 
 Task<> Daemon::retire_old_rows() {
   for (;;) {
-    co_await sleep_for(std::chrono::minutes(10));
+    // A store that keeps things for minutes is swept more often than one that keeps them for a month.
+    co_await sleep_for(std::clamp(config_.store.retention / 10, Millis{1'000}, Millis{600'000}));
     const UnixMillis before = clock_.now() - config_.store.retention.count();
     (void)co_await store_->read([directory = options_.paths.attachments(), before](Database&) -> Result<int> {
       return retire_attachment_files(directory, before);

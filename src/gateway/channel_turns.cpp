@@ -169,6 +169,10 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
   const auto live =
       std::make_shared<LiveAnswer>(parts.executor, delivery, *parts.store, *parts.clock, row, parts.live_times);
   turn_tasks.spawn("live answer", LiveAnswer::run(live));
+  struct Stop {  // a turn that is cancelled right here has started it after the group was told to end
+    LiveAnswer& live;
+    ~Stop() { live.stop(); }
+  } stop{*live};
   struct Ended {  // also when it is left to another program
     Event& event;
     ~Ended() { event.pulse(); }

@@ -1,10 +1,10 @@
 #include "gateway/direct_request.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
-#include <array>
 #include <boost/json.hpp>
+
+#include "base/sha256.h"
 
 namespace talaria {
 namespace json = boost::json;
@@ -54,13 +54,7 @@ std::string digest_direct_request(const DirectTurn& turn) {
   json::object object = object_of(turn);
   object["agent"] = turn.agent;
   object["session"] = turn.session;
-  const std::string text = json::serialize(object);
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int size = 0;
-  EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr);
-  std::string hex;
-  for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
+  return to_hex(sha256(json::serialize(object)));
 }
 
 }  // namespace talaria

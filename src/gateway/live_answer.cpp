@@ -30,9 +30,13 @@ Task<> LiveAnswer::run(std::shared_ptr<LiveAnswer> self) {
   co_await self->show_pieces();
 }
 
-Task<> LiveAnswer::finish() {
+void LiveAnswer::stop() {
   finishing_ = true;
   more_.pulse();
+}
+
+Task<> LiveAnswer::finish() {
+  stop();
   co_await ended_.wait();
 }
 

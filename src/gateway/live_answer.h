@@ -27,7 +27,9 @@ class LiveAnswer final : public ReplySink, public std::enable_shared_from_this<L
 
   // Until finish(), or cancelled. Keeps itself alive.
   static Task<> run(std::shared_ptr<LiveAnswer> self);
-  // No piece follows; returns when nothing is being sent any more.
+  // No piece follows.
+  void stop();
+  // The same, and returns when nothing is being sent any more.
   Task<> finish();
 
  private:

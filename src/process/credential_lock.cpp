@@ -2,11 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <openssl/evp.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <array>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/json/serialize.hpp>
@@ -15,6 +13,7 @@
 #include <cstring>
 #include <memory>
 
+#include "base/sha256.h"
 #include "process/identity.h"
 #include "process/record_json.h"
 
@@ -38,11 +37,7 @@ struct Name {
 Name name_of(const Credential& credential) {
   const std::string text = fmt::format("talaria credential 1 {}:{} {}:{}", credential.platform.size(),
                                        credential.platform, credential.account.size(), credential.account);
-  std::array<unsigned char, 32> digest{};
-  unsigned int size = 0;
-  EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr);
-  std::string name("\0talaria/credential/", 20);
-  for (std::size_t i = 0; i < 16; ++i) name += fmt::format("{:02x}", digest[i]);
+  const std::string name = std::string("\0talaria/credential/", 20) + to_hex(sha256(text), 16);
   Name result;
   result.address.sun_family = AF_UNIX;
   std::memcpy(result.address.sun_path, name.data(), name.size());

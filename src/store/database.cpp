@@ -20,6 +20,10 @@ void Statement::bind_one(int index, std::string_view value) {
   sqlite3_bind_text64(stmt_, index, data, value.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
+void Statement::bind_one(int index, Blob value) {
+  sqlite3_bind_blob64(stmt_, index, value.bytes.data(), value.bytes.size(), SQLITE_TRANSIENT);
+}
+
 Result<bool> Statement::step() {
   switch (sqlite3_step(stmt_)) {
     case SQLITE_ROW: return true;

@@ -25,6 +25,11 @@ namespace talaria {
 
 class Database;
 
+// Bytes that are no text, to be bound (copied).
+struct Blob {
+  std::string_view bytes;
+};
+
 // A cached statement in use; resets itself when it goes. Two uses of the same SQL text at a time are a bug.
 class Statement {
  public:
@@ -60,6 +65,7 @@ class Statement {
   void bind_one(int index, std::string_view value);
   void bind_one(int index, const std::string& value) { bind_one(index, std::string_view(value)); }
   void bind_one(int index, const char* value) { bind_one(index, std::string_view(value)); }
+  void bind_one(int index, Blob value);
   void bind_one(int index, std::nullopt_t) { sqlite3_bind_null(stmt_, index); }
   template <std::integral T>
   void bind_one(int index, T value) {

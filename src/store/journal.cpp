@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "store/outbox.h"
+#include "store/seen.h"
 
 namespace talaria {
 namespace {
@@ -42,6 +43,9 @@ Result<std::vector<Exchange>> history_of(Database& db, std::int64_t session_id, 
 }  // namespace
 
 Result<bool> insert_event(Database& db, const EventRow& event, const std::optional<std::string>& skipped) {
+  auto seen = was_seen(db, event.route.channel, event.route.conversation, event.message_id);
+  if (!seen) return std::unexpected(seen.error());
+  if (*seen) return false;
   auto statement = db.prepare(
       "INSERT INTO event(channel, conversation, message_id, thread, sender_id, sender_name, body, received_at, skipped)"
       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING");

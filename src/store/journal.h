@@ -125,8 +125,8 @@ struct RecoveryReport {
 inline constexpr int max_attempts = 3;
 [[nodiscard]] Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now);
 
-// Deletes ended turns, sent replies and old runs that ended before `before`, at most `limit` of each; events keep their
-// identity (R1) and lose only their text. Returns how many rows went.
+// Deletes ended turns, sent replies and old runs that ended before `before`, at most `limit` of each; of events what
+// recognises them stays (seen.h). Returns how many rows went.
 [[nodiscard]] Result<int> retire(Database& db, UnixMillis before, int limit);
 
 }  // namespace talaria

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "store/journal.h"
+#include "store/seen.h"
 
 namespace talaria {
 namespace {
@@ -131,14 +132,14 @@ Result<> hand_over_turns(Database& db, const std::vector<std::int64_t>& ids) {
 }
 
 Result<int> retire(Database& db, UnixMillis before, int limit) {
-  int gone = 0;
+  auto events = retire_events(db, before, limit);
+  if (!events) return std::unexpected(events.error());
+  int gone = *events;
   for (const std::string_view sql : {
            "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE ended_at < ?1 AND state = 'sent' LIMIT ?2)",
            // A turn keeps its row while a reply of it is still on its way or dead.
            "DELETE FROM turn WHERE id IN (SELECT id FROM turn WHERE ended_at < ?1"
            " AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.turn_id = turn.id) LIMIT ?2)",
-           "UPDATE event SET body = '', sender_name = '' WHERE id IN (SELECT id FROM event WHERE received_at < ?1"
-           " AND body <> '' AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.event_id = event.id) LIMIT ?2)",
            "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE last_at < ?1"
            " AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.session_id = session.id) LIMIT ?2)",
            "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE ended_at < ?1 LIMIT ?2)",

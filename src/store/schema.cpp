@@ -133,6 +133,12 @@ CREATE TABLE notice(
 ALTER TABLE outbox ADD COLUMN parts INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outbox ADD COLUMN attachments TEXT;
 CREATE INDEX outbox_streaming ON outbox(turn_id) WHERE state = 'streaming';
+
+-- What is left of an event when its retention is over: enough to recognise it (R1). The first 16 bytes of a SHA-256.
+CREATE TABLE seen(
+  digest BLOB PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+CREATE INDEX event_by_time ON event(received_at);
 )sql",
 };
 static_assert(std::size(steps) == schema_version);

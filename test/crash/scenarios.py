@@ -4,11 +4,14 @@
 kills, and must end with nothing open; `judge` looks at the whole history.
 """
 
+import re
 import signal
+import sqlite3
 import time
 
 from judge import MOST_DEATHS, Verdict, judge_chat, judge_ledger, judge_requests
-from platforms import Gone
+from platforms import REPEAT, Gone
+from support.talaria import REPO
 from world import World
 
 
@@ -196,6 +199,100 @@ class Recovery(Scenario):
         world.until_repeated("one")
 
 
+class Migration(Scenario):
+    """A home that the first version left, killed: a turn is queued, a reply waits, an older exchange is told. The start brings its store to
+    today's schema."""
+    name = "migration"
+    from_signal = False
+    keeps_home = False
+
+    def prepare(self, world: World) -> None:
+        # Steps that were released are never edited, so the first one is the first version's schema.
+        first_step = re.search(r'R"sql\((.*?)\)sql"', (REPO / "src/store/schema.cpp").read_text(), re.DOTALL).group(1)
+        state = world.home / "state"
+        state.mkdir(mode=0o700)
+        now = int(time.time() * 1000)
+        with sqlite3.connect(state / "talaria.db") as db:
+            db.executescript(f"PRAGMA journal_mode = WAL; {first_step} PRAGMA application_id = {0x54414C41}; PRAGMA user_version = 1;")
+            db.execute("INSERT INTO session VALUES (1, 'direct/net/ann', 'default', ?1, ?1, 0)", (now,))
+            for number, (text, turn, reply) in enumerate((("done", "finished", "sent"), ("waiting", "finished", "pending"), ("asked", "queued", "")), 1):
+                db.execute("INSERT INTO event VALUES (?, 'net', 'ann', ?, '', 'nick:ann', 'ann', ?, ?, NULL)", (number, f"old-{number}", text, now))
+                db.execute("INSERT INTO turn(id, session_id, event_id, direct, agent, state, prompt, channel, conversation, thread, reply_to, queued_at)"
+                           " VALUES (?1, 1, ?1, 0, 'default', ?2, ?3, 'net', 'ann', '', '', ?4)", (number, turn, text, now))
+                if reply:
+                    db.execute("INSERT INTO outbox(turn_id, channel, conversation, thread, reply_to, body, state, created_at)"
+                               " VALUES (?, 'net', 'ann', '', '', ?, ?, ?)", (number, text, reply, now))
+                world.history.add("said", "ann", text)
+        db.close()
+        (state / "talaria.db").chmod(0o600)
+        world.history.add("reply", "ann", "done")
+
+    def settle_in(self, world: World) -> None:
+        pass
+
+    def act(self, world: World) -> None:
+        world.until_up()
+        world.until_replied("waiting", "asked")
+
+    def judge_store(self, world: World) -> list[str]:
+        kept = world.rows("SELECT count(*) FROM event WHERE message_id LIKE 'old-%'")[0][0]
+        return super().judge_store(world) + ([] if kept == 3 else [f"{kept} of 3 messages of the old store are left"])
+
+
+class ByHand(Scenario):
+    """The operator's hand: a dead reply is sent again, another is discarded, and a message is sent that waits for its receipt. Who is not told
+    that it was done does it again, as long as there is something to do."""
+    name = "by hand"
+    dead = {"fetched": 9001, "dropped": 9002}
+
+    def prepare(self, world: World) -> None:
+        with sqlite3.connect(world.home / "state" / "talaria.db") as db:
+            for text, number in self.dead.items():
+                db.execute("INSERT INTO event(channel, conversation, message_id, thread, sender_id, sender_name, body, received_at)"
+                           " VALUES ('net', 'ann', ?1, '', 'nick:ann', 'ann', ?1, 1)", (text,))
+                db.execute("INSERT INTO outbox(id, channel, conversation, thread, reply_to, body, state, created_at, ended_at)"
+                           " VALUES (?, 'net', 'ann', '', '', ?, 'dead', ?, ?)", (number, text, int(time.time() * 1000), int(time.time() * 1000)))
+        db.close()
+        world.history.add("said", "ann", "fetched")
+
+    def act(self, world: World) -> None:
+        self.do(world)
+
+    def do(self, world: World) -> None:
+        world.control("/control/outbox/retry", {"id": self.dead["fetched"]})
+        world.control("/control/outbox/discard", {"id": self.dead["dropped"]})
+        world.until_replied("fetched")
+        status = world.control("/control/send", {"channel": "net", "conversation": "ann", "text": "told", "wait_ms": 10_000})
+        if status == 200:
+            world.history.add("receipt", "ann", "told")
+
+    def heal(self, world: World) -> None:
+        world.until_up()
+        for text, verb in (("fetched", "retry"), ("dropped", "discard")):
+            if world.rows(f"SELECT 1 FROM outbox WHERE body = '{text}' AND state = 'dead'"):
+                world.control(f"/control/outbox/{verb}", {"id": self.dead[text]})
+        super().heal(world)
+
+    def judge(self, world: World) -> Verdict:
+        entries = world.history.entries
+        told = [at for at, e in enumerate(entries) if e.kind == "reply" and e.text.endswith("told")]
+        promised = [at for at, e in enumerate(entries) if e.kind == "receipt"]
+        unmarked = [at for at in told if not entries[at].text.startswith(REPEAT)]
+        accepted = {body for body, in world.rows("SELECT body FROM event WHERE body <> 'dropped'")}
+        verdict = judge_chat([e for at, e in enumerate(entries) if at not in told], accepted, self.is_answer)
+        if promised and (not told or told[0] > promised[0]):
+            verdict.broken.append("a receipt was given for a message that had not arrived")
+        if len(unmarked) > 1:
+            verdict.broken.append(f"one message was sent {len(unmarked)} times without a mark")
+        kept = world.rows("SELECT count(*) FROM outbox WHERE body = 'told'")[0][0]
+        if kept and not told:
+            verdict.broken.append("a message that was stored was never sent")
+        if world.rows("SELECT 1 FROM outbox WHERE body = 'dropped'"):
+            verdict.broken.append("what was discarded is there again")
+        verdict.broken += self.judge_store(world)
+        return verdict
+
+
 def run_to_death(world: World, scenario: Scenario, quiet: float) -> None:
     """Lets the scenario act beside the traced process; one that nobody killed in it is killed when all was quiet for `quiet` seconds."""
     try:
@@ -209,4 +306,4 @@ def run_to_death(world: World, scenario: Scenario, quiet: float) -> None:
         pass
 
 
-ALL = {scenario.name: scenario for scenario in (Chat, Requests, Drain, Unsure, Life, Recovery)}
+ALL = {scenario.name: scenario for scenario in (Chat, Requests, Drain, Unsure, ByHand, Life, Recovery, Migration)}

@@ -53,7 +53,8 @@ struct AgentConfig {
   std::string name;  // of the table, "default"
   std::string kind;  // openai | command | echo
   std::optional<Millis> timeout;
-  std::string system;  // system prompt; empty: none
+  std::string system;                    // system prompt; empty: none
+  std::vector<std::string> attach_from;  // directories whose files may be sent along with answers; empty: none
   // openai
   std::string base_url;
   std::string model;

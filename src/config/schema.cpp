@@ -133,6 +133,15 @@ const Field field_table[] = {
      .doc = "The system prompt. It may have many lines (TOML's \"\"\"…\"\"\").",
      .slot = [](const Place& place) -> Slot { return &place.agent->system; }},
     {.table = "agent.*",
+     .name = "attach_from",
+     .check = check_absolute_path,
+     .otherwise = "no files are sent",
+     .example = "[\"/srv/talaria/out\"]",
+     .doc =
+         "Directories whose files the agent may send along with an answer, by a line \"MEDIA: /path\" of it. Whoever "
+         "may talk to the agent may talk it into sending any of them.",
+     .slot = [](const Place& place) -> Slot { return &place.agent->attach_from; }},
+    {.table = "agent.*",
      .name = "base_url",
      .kinds = "openai",
      .required = true,

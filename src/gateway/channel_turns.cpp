@@ -177,7 +177,8 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
     Event& event;
     ~Ended() { event.pulse(); }
   } ended{turn_ended};
-  auto outcome = co_await runner.ask(std::move(agent), std::move(request), row.id, *live);
+  auto outcome = co_await runner.ask(agent, std::move(request), row.id, *live);
+  if (!row.direct) co_await runner.take_files(agent, row.id, parts.attachments, outcome);
   co_await live->finish();
   const std::int64_t reply = co_await runner.finish(row.id, std::move(outcome));
   if (reply != 0) delivery.queued(row.route.channel, row.route.conversation);

@@ -254,5 +254,23 @@ TEST_F(GatewayTest, AnOldBacklogIsSkippedAndListed) {
   });
 }
 
+// After six failures the conversation waits 32 s by itself; the channel's return ends that.
+TEST_F(GatewayTest, AConversationThatWaitsAfterFailuresIsHealedByItsChannelsReturn) {
+  run([](World& world) -> Task<> {
+    constexpr std::size_t failures = 6;
+    world.channel->outcomes.assign(failures, DeliveryError::Fate::retry);
+    EXPECT_TRUE(co_await world.say("alice", "1", "hello"));
+    while (world.channel->sent.empty()) {
+      for (const ChannelState state : {ChannelState::connecting, ChannelState::up}) {
+        world.channel->state = state;
+        world.channel->changed_.pulse();
+        co_await sleep_for(Millis{5});
+      }
+    }
+    EXPECT_EQ(world.channel->attempts.size(), failures + 1);
+    EXPECT_FALSE(world.channel->sent[0].may_be_repeat);
+  });
+}
+
 }  // namespace
 }  // namespace talaria

@@ -131,11 +131,15 @@ class NullSink final : public ReplySink {
 
 // A gateway on a store in a temporary directory; may be ended and begun again on the same store.
 struct World {
-  explicit World(const std::string& path, asio::any_io_executor executor, int cap = 4, std::string attachments = {},
-                 LiveTimes live = {})
-      : store(executor) {
-    config.gateway.max_concurrent_turns = cap;
-    config.agents["default"] = {.name = "default", .kind = "fake"};
+  struct Options {
+    int cap = 4;
+    LiveTimes live;
+    std::string attachments;                    // directory; empty: none are kept
+    std::vector<std::string> attach_from = {};  // of the agent
+  };
+  World(const std::string& path, asio::any_io_executor executor, const Options& options) : store(executor) {
+    config.gateway.max_concurrent_turns = options.cap;
+    config.agents["default"] = {.name = "default", .kind = "fake", .attach_from = options.attach_from};
     config.channels["chat"] = {.name = "chat", .kind = "fake"};
     auto a = std::make_unique<FakeAgent>(executor);
     auto c = std::make_unique<FakeChannel>(executor);
@@ -150,8 +154,8 @@ struct World {
                     return {};
                   },
                   .restart = [this](const std::string&, std::int64_t goodbye) { goodbyes.push_back(goodbye); }};
-    parts.attachments = std::move(attachments);
-    parts.live_times = live;
+    parts.attachments = options.attachments;
+    parts.live_times = options.live;
     gateway.emplace(std::move(parts));
     file = path;
   }
@@ -198,7 +202,8 @@ class GatewayTest : public ::testing::Test {
 
   void run(std::function<Task<>(World&)> story, int cap = 4) {
     asio::io_context loop(1);
-    World world((directory_ / "talaria.db").string(), loop.get_executor(), cap, attachments, live);
+    options.cap = cap;
+    World world((directory_ / "talaria.db").string(), loop.get_executor(), options);
     bool ended = false;
     if (prepare) prepare(world);
     asio::co_spawn(
@@ -219,8 +224,7 @@ class GatewayTest : public ::testing::Test {
 
   std::filesystem::path directory_;
   std::function<void(World&)> prepare;  // before the gateway starts
-  LiveTimes live;
-  std::string attachments;  // of the gateways; empty: they keep none
+  World::Options options;
 };
 
 }  // namespace talaria::test

@@ -11,7 +11,7 @@ namespace {
 
 class KeepTest : public GatewayTest {
  protected:
-  void SetUp() override { attachments = (directory_ / "attachments").string(); }
+  void SetUp() override { options.attachments = (directory_ / "attachments").string(); }
 };
 
 TEST_F(KeepTest, ACursorIsFoundByTheNextGateway) {
@@ -63,15 +63,15 @@ TEST_F(KeepTest, AFileBeyondTheLimitIsRefused) {
 }
 
 TEST_F(KeepTest, OldFilesGo) {
-  auto old = keep_attachment_file(attachments, "a.txt", "old");
-  auto fresh = keep_attachment_file(attachments, "b.txt", "fresh");
+  auto old = keep_attachment_file(options.attachments, "a.txt", "old");
+  auto fresh = keep_attachment_file(options.attachments, "b.txt", "fresh");
   ASSERT_TRUE(old && fresh);
   const timespec times[2] = {{1000, 0}, {1000, 0}};
   ASSERT_EQ(::utimensat(AT_FDCWD, old->c_str(), times, 0), 0);
-  EXPECT_EQ(retire_attachment_files(attachments, 2'000'000), 1);
+  EXPECT_EQ(retire_attachment_files(options.attachments, 2'000'000), 1);
   EXPECT_FALSE(std::filesystem::exists(*old));
   EXPECT_TRUE(std::filesystem::exists(*fresh));
-  EXPECT_EQ(retire_attachment_files(attachments + "/none", 2'000'000), 0);
+  EXPECT_EQ(retire_attachment_files(options.attachments + "/none", 2'000'000), 0);
 }
 
 }  // namespace

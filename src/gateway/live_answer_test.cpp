@@ -7,7 +7,7 @@ namespace {
 
 class LiveAnswerTest : public GatewayTest {
  protected:
-  LiveAnswerTest() { live = {Millis{1}, Millis{1}, Millis{4'000}}; }
+  LiveAnswerTest() { options.live = {Millis{1}, Millis{1}, Millis{4'000}}; }
 
   static Task<> until_attempts(World& world, std::size_t n) {
     while (world.channel->attempts.size() < n)
@@ -88,7 +88,7 @@ TEST_F(LiveAnswerTest, AFirstPieceOfUnknownFateAtTheEndMarksTheAnswerOfTheNextRu
 }
 
 TEST_F(LiveAnswerTest, AnAnswerThatIsReadyAtOnceIsSentWhole) {
-  live.first_delay = Millis{60'000};
+  options.live.first_delay = Millis{60'000};
   run([](World& world) -> Task<> {
     world.channel->edits = true;
     EXPECT_TRUE(co_await world.say("alice", "1", "tell"));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "gateway/answer_files.h"
+#include "gateway/attachment_json.h"
 #include "runtime/backoff.h"
 #include "runtime/log.h"
 
@@ -89,6 +91,36 @@ Task<TurnOutcome> TurnRunner::ask(AgentPtr agent, AgentRequest request, std::int
   co_return outcome;
 }
 
+Task<> TurnRunner::take_files(AgentPtr agent, std::int64_t turn_id, const std::string& directory,
+                              TurnOutcome& outcome) {
+  if (!agent || agent->settings.attach_from.empty() || directory.empty() || !outcome.reply) co_return;
+  AnswerFiles files = find_answer_files(outcome.reply->text);
+  if (files.paths.empty()) co_return;
+  std::vector<Attachment> taken;
+  Backoff backoff(Millis{200}, Millis{10'000});
+  for (const std::string& path : files.paths) {
+    for (int tries = 1;; ++tries) {
+      auto file = co_await store_.read([path, directory, roots = agent->settings.attach_from](Database&) {
+        return take_answer_file(path, roots, directory);
+      });
+      if (file) {
+        taken.push_back(std::move(*file));
+        break;
+      }
+      log::warning("turn {}: agent \"{}\": a file is not attached: {}", turn_id, agent->settings.name,
+                   file.error().what);
+      if (file.error().kind != ErrorKind::unavailable || tries == 20) {
+        files.text += files.text.empty() ? "" : "\n";
+        files.text += "(A file could not be attached.)";
+        break;
+      }
+      co_await sleep_for(backoff.next());  // a full disk may pass, what the agent computed must not be lost
+    }
+  }
+  outcome.reply->text = std::move(files.text);
+  outcome.attachments = format_attachments(taken);
+}
+
 Task<std::int64_t> TurnRunner::finish(std::int64_t turn_id, TurnOutcome outcome) {
   TurnEnd end;
   end.turn_id = turn_id;
@@ -98,7 +130,8 @@ Task<std::int64_t> TurnRunner::finish(std::int64_t turn_id, TurnOutcome outcome)
     end.finish_reason = std::move(outcome.reply->finish_reason);
     end.prompt_tokens = outcome.reply->usage.prompt_tokens;
     end.completion_tokens = outcome.reply->usage.completion_tokens;
-    if (!end.answer.empty()) end.reply = end.answer;
+    end.attachments = std::move(outcome.attachments);
+    if (!end.answer.empty() || !end.attachments.empty()) end.reply = end.answer;
     ++counters_.turns_finished;
   } else {
     end.state = "failed";

@@ -17,8 +17,9 @@ namespace talaria {
 
 struct TurnOutcome {
   std::expected<AgentReply, AgentError> reply;
-  bool started = true;    // false: the agent was never asked
-  std::string reference;  // of a failure, for log and chat
+  bool started = true;           // false: the agent was never asked
+  std::string reference;         // of a failure, for log and chat
+  std::string attachments = {};  // of the answer (attachment_json.h)
 };
 
 // An agent with the settings it was made for. A turn keeps the one that it began with, also when a reload takes it out.
@@ -51,6 +52,9 @@ class TurnRunner {
 
   // Asks the agent; null: says that there is none any more. Never throws for what an agent did.
   Task<TurnOutcome> ask(AgentPtr agent, AgentRequest request, std::int64_t turn_id, ReplySink& sink);
+
+  // Takes the files that a channel's answer names into `directory`, where its agent may send any.
+  Task<> take_files(AgentPtr agent, std::int64_t turn_id, const std::string& directory, TurnOutcome& outcome);
 
   // Writes the end of a turn; a failed one of a channel apologises in its chat. Returns the outbox row's id, 0 without
   // one.

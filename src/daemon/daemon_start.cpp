@@ -14,6 +14,7 @@
 #include "process/small_file.h"
 #include "process/wait_ended.h"
 #include "runtime/log.h"
+#include "service/exit_record.h"
 #include "service/supervision.h"
 #include "store/journal.h"
 #include "store/runs.h"
@@ -232,6 +233,7 @@ RunRow Daemon::this_run(std::string version, UnixMillis started_at) const {
 Task<bool> Daemon::open_store() {
   store_.emplace(executor_);
   const Testimony testimony = read_testimony(options_.paths.state_directory);
+  keep_exit_log_short(options_.paths.state_directory);
   co_return co_await wait_for("the store", [this, &testimony]() -> Task<Result<>> {
     if (auto opened = co_await store_->open(options_.paths.database()); !opened) co_return opened;
     RunRow row = this_run(std::string(program_version()), started_at_);

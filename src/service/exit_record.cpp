@@ -16,8 +16,9 @@ namespace {
 
 std::string short_text(std::string_view text) { return printable(truncate_utf8(text, 64)); }
 
-// The whole lines of the newer half.
+// The whole lines of the newer half. The last one may lack its end: whoever wrote it had no more room.
 std::string newer_half(std::string_view text) {
+  text = text.substr(0, text.rfind('\n') + 1);
   const auto newline = text.find('\n', text.size() / 2);
   return newline == std::string_view::npos ? "" : std::string(text.substr(newline + 1));
 }
@@ -109,6 +110,13 @@ Result<> append_exit_line(const std::string& state_directory, std::string_view l
     if (!fd) return std::unexpected(fd.error());
   }
   return write_line(*fd, line, path);
+}
+
+void keep_exit_log_short(const std::string& state_directory) {
+  const auto path = state_directory + "/exits.jsonl";
+  struct stat found{};
+  if (::stat(path.c_str(), &found) < 0 || static_cast<std::size_t>(found.st_size) <= max_exit_log) return;
+  (void)shorten(path, static_cast<std::size_t>(found.st_size));  // the next start tries again
 }
 
 }  // namespace talaria

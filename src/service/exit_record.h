@@ -36,4 +36,8 @@ inline constexpr std::size_t max_exit_log = 64 * 1024;
 [[nodiscard]] Result<> append_exit_line(const std::string& state_directory, std::string_view line);
 [[nodiscard]] Result<> append_exit_record(const std::string& state_directory, const ExitRecord& record);
 
+// Takes the older half from a file that has grown above max_exit_log; who appends may not look
+// (service/exit_recorder.h).
+void keep_exit_log_short(const std::string& state_directory);
+
 }  // namespace talaria

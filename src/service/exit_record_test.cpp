@@ -69,6 +69,21 @@ TEST_F(ExitRecordTest, AHugeForeignFileIsReplaced) {
   EXPECT_EQ(lines[0].at("at"), 7);
 }
 
+TEST_F(ExitRecordTest, IsKeptShortForWhoMayNotLook) {
+  keep_exit_log_short(home());  // none yet
+  const auto line = format_exit_record({.at = 1, .service_result = "signal"});
+  std::ofstream file(this->file());
+  for (std::size_t size = 0; size <= max_exit_log; size += line.size()) file << line;
+  file << "{\"at\":2";  // a power cut
+  file.close();
+  keep_exit_log_short(home());
+  EXPECT_LE(slurp(this->file()).size(), max_exit_log / 2);
+  const auto before = lines_of(this->file());
+  EXPECT_GT(before.size(), 100u);
+  keep_exit_log_short(home());
+  EXPECT_EQ(lines_of(this->file()).size(), before.size());
+}
+
 TEST_F(ExitRecordTest, HostileTextStaysOneLine) {
   const auto line =
       format_exit_record({.service_result = "a\n{\"at\":1}\x1b[31m\xff", .exit_code = std::string(5'000, 'x')});

@@ -14,8 +14,10 @@
 namespace talaria {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 using testing::TemporaryDirectory;
 
 // [Section] key=value, several values of one key in order.
@@ -86,10 +88,15 @@ TEST(RenderUnitCommands, NameTheScopeAndTheInstance) {
   EXPECT_EQ(system["Service.ExecStart"], Values{"/usr/local/bin/talaria --system -p %i gateway run"});
   EXPECT_EQ(system["Service.ExecReload"], Values{"/usr/local/bin/talaria --system -p %i gateway reload"});
   EXPECT_EQ(system["Service.ExecStop"], Values{"-/usr/local/bin/talaria --system -p %i gateway announce-stop"});
-  ASSERT_EQ(system["Service.ExecStopPost"].size(), 2u);  // the second is for a program that can't be started
-  EXPECT_EQ(system["Service.ExecStopPost"][0], "-/usr/local/bin/talaria --system -p %i gateway record-exit");
+  ASSERT_EQ(system["Service.ExecStopPost"].size(), 1u);
+  EXPECT_THAT(system["Service.ExecStopPost"][0], StartsWith("-:+/bin/sh -c '"));
+  EXPECT_THAT(system["Service.ExecStopPost"][0],
+              EndsWith("' /usr/local/bin/talaria --system -p %i gateway record-exit"));
   auto user = parse(render(UnitScope::user));
   EXPECT_EQ(user["Service.ExecStart"], Values{"/usr/local/bin/talaria -p %i gateway run"});
+  ASSERT_EQ(user["Service.ExecStopPost"].size(), 1u);
+  EXPECT_THAT(user["Service.ExecStopPost"][0], StartsWith("-:/bin/sh -c '"));
+  EXPECT_THAT(user["Service.ExecStopPost"][0], EndsWith("' sh /usr/local/bin/talaria -p %i gateway record-exit"));
 }
 
 TEST(RenderUnitDirectories, AgreeWithThePathsOfAShell) {
@@ -140,6 +147,11 @@ TEST(UserDropIn, TakesUserNamesOnly) {
   EXPECT_TRUE(is_our_file(*text));
   for (const char* bad : {"", "a b", "x\nExecStart=/bin/sh", "-x", "%u", "root;"})
     EXPECT_FALSE(render_user_drop_in(bad)) << bad;
+}
+
+TEST(UserDropIn, ProtectsFromRootWhatOnlyRootMayWrite) {
+  EXPECT_EQ(parse(*render_user_drop_in("root"))["Service.ProtectKernelTunables"], Values{"yes"});
+  EXPECT_THAT(*render_user_drop_in("alice"), Not(HasSubstr("ProtectKernelTunables")));
 }
 
 TEST(IsOurFile, OnlyWithTheMarkInTheFirstLine) {

@@ -118,7 +118,7 @@ def test_an_operator_does_not_wait(crashing):
 def test_a_wrong_configuration_does_not_end_the_wait(crashing):
     gateway = crashing
     gateway.systemctl("start", "--no-block", gateway.unit).check()
-    wait_until(lambda: len(starts(gateway)) >= 3 and backing_off(gateway), 20, "it backs off")
+    wait_until(lambda: len(starts(gateway)) >= 4 and backing_off(gateway), 20, "it backs off for seconds")
     pid = gateway.pid()
     gateway.configure(MARK + CONFIG.replace("drain_timeout", "drain_timeuot"))
     until = backing_off(gateway)["backoff_until"]

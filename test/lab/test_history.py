@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hindrance import Hindrance
-from lab import SCOPES, wait_until
+from lab import SCOPES, USER, wait_until
 from support.torture import rounds
 
 
@@ -106,6 +106,23 @@ def test_every_end_under_its_own_name(gateway):
     assert told == ["config", "start-timeout", "stop-timeout", "fatal-signal", "sigkill", "kill", "restart", "restart", "stop"], told
 
 
+def test_the_managers_view_is_written_by_the_units_user(gateway):
+    """After a kill by the shell of ExecStopPost=, else by the program: nothing in the state directory ever becomes root's."""
+    gateway.start()
+    state = f"/var/lib/talaria/{gateway.profile}" if gateway.scope == "system" else f"/home/{USER}/.local/state/talaria/{gateway.profile}"
+    for _ in range(2):  # the program makes the file, the shell adds to it
+        old, invocation = gateway.pid(), gateway.show("InvocationID")
+        gateway.lab.kill(old, "KILL", gateway.user)
+        healed(gateway, old)
+        seen = [json.loads(line) for line in gateway.lab.path(f"{state}/exits.jsonl").read_text().splitlines()]
+        assert (seen[-1]["exit_status"], seen[-1]["invocation_id"]) == ("KILL", invocation)
+        named(gateway, "crash", "sigkill")
+    assert [bool(line["pid"]) for line in seen] == [True, False], "by the program, by the shell"
+    owners = {path.stat().st_uid for path in gateway.lab.path(state).rglob("*")}
+    assert owners == {gateway.lab.path(state).stat().st_uid}
+    assert gateway.scope == "user" or 0 not in owners
+
+
 def test_a_power_cut_is_named_after_the_reboot(gateway):
     """Nobody sees the end, and the next start is on another boot: its id is a file that the lab mounts over the kernel's."""
     boot_id = "/proc/sys/kernel/random/boot_id"
@@ -118,6 +135,8 @@ def test_a_power_cut_is_named_after_the_reboot(gateway):
     gateway.lab.run(["mount", "--bind", "/run/other-boot", boot_id]).check()
     try:
         assert last_end(gateway)["kind"] == "power-cut"  # asked before any start
+        if gateway.scope == "system":  # its sandbox has a /proc of its own
+            gateway.drop_in(f"[Service]\nExecStopPost=\nRestart=no\nBindReadOnlyPaths=/run/other-boot:{boot_id}\n")
         gateway.start()
         named(gateway, "crash", "power-cut")
     finally:

@@ -24,8 +24,8 @@ class Verdict:
     unheard: int = 0  # said, and gone with the process before the journal
 
 
-def judge_chat(entries: list[Entry], accepted: set[str], answer=lambda text, reply: reply == text) -> Verdict:
-    """`accepted`: the texts that the journal holds at the end. `answer`: is this reply an answer to that text?"""
+def judge_chat(entries: list[Entry], accepted: set[str], answer=None) -> Verdict:
+    """`accepted`: the texts that the journal holds at the end. `answer`: is this reply an answer to that text? (default: it is that text)"""
     verdict = Verdict()
     said = {e.text: e for e in entries if e.kind == "said"}
     deaths = sum(e.kind == "died" for e in entries[:-1])
@@ -38,7 +38,7 @@ def judge_chat(entries: list[Entry], accepted: set[str], answer=lambda text, rep
         if plain.startswith(APOLOGY) and deaths >= MOST_DEATHS:
             apologies.append((at, entry))
             continue
-        asked = next((text for text in said if answer(text, plain)), None)
+        asked = next((text for text in said if answer(text, plain)), None) if answer else plain if plain in said else None
         if asked is None:
             verdict.broken.append(f"{entry.who} was told {entry.text!r}, which answers nothing")
         elif said[asked].who != entry.who:

@@ -135,6 +135,7 @@ class IrcServer:
         self.history = history
         self.faults: list[str] = []
         self.links = 0
+        self.up = 0  # the link that is logged in
         self._mute: set[int] = set()
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
@@ -148,16 +149,20 @@ class IrcServer:
         self.port = self._server.port
         self.close, self.catch_up = self._server.close, self._server.catch_up
 
-    def say(self, who: str, text: str) -> None:
-        """A person writes to the gateway. Recorded as said when the server has put it on the wire."""
+    def say(self, who: str, text: str, only_up: bool = False) -> bool:
+        """A person writes to the gateway. Recorded as said when the server has put it on the wire. `only_up`: not while nobody is
+        logged in; False then."""
         with self._lock:
             link, connection = self.links, self._socket
+            if only_up and self.up != link:
+                return False
             self.history.add("said", who, text, link)
         try:
             if connection:
                 connection.sendall(f":{who}!{who}@home PRIVMSG talaria :{text}\r\n".encode())
         except OSError:
             pass  # it died; the history shows
+        return True
 
     def _serve(self, handler) -> None:
         with self._lock:
@@ -186,6 +191,7 @@ class IrcServer:
                 return True  # it would confirm a reply
             tell(f":s PONG s :{token}")
             if token == "talaria-ready":
+                self.up = link
                 self.history.add("up", link=link)
         elif command == "PRIVMSG":
             target, _, text = rest.partition(" :")

@@ -15,7 +15,7 @@ from judge import judge_chat
 from platforms import Entry, Gone, Stuck
 from points import FOLDER
 from power import Disk, Told, read_record
-from scenarios import Chat, Requests
+from scenarios import Chat, Drain, Recovery, Requests
 from support.torture import FULL, report
 from world import World
 
@@ -28,7 +28,7 @@ class FirstChat(Chat):
     keeps_home = False
 
 
-SCENARIOS = {scenario.name: scenario for scenario in (Chat, Requests, FirstChat)}
+SCENARIOS = {scenario.name: scenario for scenario in (Chat, Requests, FirstChat, Recovery, Drain)}
 
 
 def record_cuts(what: tuple[str, pathlib.Path, int], template: pathlib.Path) -> list[dict]:
@@ -36,14 +36,19 @@ def record_cuts(what: tuple[str, pathlib.Path, int], template: pathlib.Path) -> 
     name, folder, seed = what
     scenario = SCENARIOS[name]()
     with World(agent=scenario.agent, template=template if scenario.keeps_home else None, folder=FOLDER) as world:
-        disk = Disk(world.home)
         scenario.prepare(world)
+        disk = Disk(world.home)
+        before_all, exits = list(world.history.entries), list(world.exits)
         world.start(at=0, record=world.folder / "record")
         scenario.settle_in(world)
-        scenario.act(world)
-        world.until_settled()
-        world.end()
-        said = world.history.of("said")
+        try:
+            scenario.act(world)
+            world.until_settled()
+            world.end()
+        except Gone:
+            if not scenario.ends:
+                raise
+        said = world.history.of("said")[sum(e.kind == "said" for e in before_all):]
         steps = read_record(world.folder / "record")
         told = Told()
         cuts: list[dict] = []
@@ -54,7 +59,8 @@ def record_cuts(what: tuple[str, pathlib.Path, int], template: pathlib.Path) -> 
             kept = write_both(disk, folder / str(len(moments)), seed) if step is None or is_sync_end(disk, step) else None
             if kept:
                 moments.append(before)
-                cuts += [{"home": home, "replies": before[0], "answers": before[1], "said": said, "pid": world.pid, "name": name}
+                cuts += [{"home": home, "replies": before[0], "answers": before[1], "said": [*before_all, *said],
+                          "exits": [*exits, (world.pid, -9)], "name": name}
                          for home in kept]
             if step:
                 disk.take(step)
@@ -79,8 +85,9 @@ def after_the_cut(cut: dict, _template: pathlib.Path) -> dict:
     state = cut["home"] / "state"
     with World(agent=scenario.agent, template=state if state.is_dir() else None, folder=FOLDER) as world:
         world.history.entries = [*cut["said"], *cut["replies"], Entry("died")]
-        world.irc.links = 1  # the connection of the run that was recorded
-        world.exits = [(cut["pid"], -9)]
+        world.history.run = max(e.run for e in world.history.entries)
+        world.irc.links = max(e.link for e in world.history.entries)  # the connections of the runs before
+        world.exits = list(cut["exits"])
         world.model.counts = {prompt: 1 for prompt in Requests.keys.values()}
         try:
             world.start()
@@ -92,7 +99,7 @@ def after_the_cut(cut: dict, _template: pathlib.Path) -> dict:
                           for key, prompt in Requests.keys.items() if prompt in cut["answers"] and told[key] != cut["answers"][prompt]]
             else:
                 accepted = {body for body, in world.rows("SELECT body FROM event")}
-                broken = judge_chat(world.history.entries, accepted).broken
+                broken = judge_chat(world.history.entries, accepted, scenario.is_answer if scenario.agent != "default" else None).broken
             broken += [what for what in scenario.judge_store(world) if "the ledger says" not in what]
         except (Gone, Stuck, AssertionError, OSError, ValueError) as error:
             broken = [f"{type(error).__name__}: {error}\n" + "\n".join(e.text for e in world.history.of("log"))]

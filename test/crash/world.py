@@ -38,7 +38,7 @@ server = "127.0.0.1:{irc}"
 tls = false
 nick = "talaria"
 agent = "{agent}"
-allow = ["nick:ann", "nick:bob"]
+allow = [{people}]
 lines_per_second = 10000.0
 burst = 10000
 """
@@ -54,7 +54,8 @@ def tracer() -> pathlib.Path:
 class World:
     """`template`: a home's state directory to begin with. `history`: goes on with an earlier one's (its platforms, too)."""
 
-    def __init__(self, agent: str = "default", template: pathlib.Path | None = None, folder: pathlib.Path | None = None):
+    def __init__(self, agent: str = "default", template: pathlib.Path | None = None, folder: pathlib.Path | None = None,
+                 people: tuple[str, ...] = ("ann", "bob"), more: str = ""):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="crash-", dir=folder))
         self.home = self.folder / "home"
         self.home.mkdir(mode=0o700)
@@ -67,7 +68,8 @@ class World:
         own = os.getpid()
         self.address, self.port = f"127.{64 + (own >> 16)}.{own >> 8 & 255}.{own & 255}", free_port()
         config = self.home / "config.toml"
-        config.write_text(CONFIG.format(api=f"{self.address}:{self.port}", model=self.model.url, irc=self.irc.port, agent=agent))
+        config.write_text(CONFIG.format(api=f"{self.address}:{self.port}", model=self.model.url, irc=self.irc.port, agent=agent,
+                                        people=", ".join(f'"nick:{who}"' for who in people)) + more)
         config.chmod(0o600)
         self.process: subprocess.Popen | None = None
         self.pid = 0

@@ -72,6 +72,8 @@ class Inbox {
   virtual Task<Result<std::string>> cursor(std::string channel, std::string name);
   // Returns after it is on disk. Only for what accept() has returned for.
   virtual Task<Result<>> set_cursor(std::string channel, std::string name, std::string value);
+  // For the operator: something arrived that is not for us, and why. One line, without what people wrote.
+  virtual void passed_over(std::string_view /*channel*/, std::string_view /*what*/) {}
 };
 inline constexpr std::int64_t max_attachment = 20 * 1024 * 1024;  // bytes; what Telegram's Bot API gives to bots
 

@@ -170,20 +170,72 @@ Complaint check_irc_channel(std::string_view text) {
 
 Complaint check_allow_rule(std::string_view text) {
   if (text == "*") return std::nullopt;
-  for (const std::string_view prefix : {"account:", "nick:", "host:"}) {
+  for (const std::string_view prefix : {"account:", "nick:", "host:", "address:", "domain:"}) {
     if (text.starts_with(prefix) && text.size() > prefix.size() && text.size() <= 300 &&
         std::ranges::none_of(text, is_control) && text.find(' ') == std::string_view::npos) {
       return std::nullopt;
     }
   }
   return fmt::format(
-      "{} says not who may write: use \"account:NAME\", \"nick:NAME\", \"host:PATTERN\" or \"*\" for everybody",
+      "{} says not who may write: use \"account:NAME\", \"nick:NAME\", \"host:PATTERN\" or \"*\" for everybody (IRC), "
+      "\"address:ADDRESS\" or \"domain:DOMAIN\" (e-mail)",
       shown(text));
 }
 
 Complaint check_admin_rule(std::string_view text) {
   if (text == "*") return "everybody can't be an administrator: name them, for example \"account:alice\"";
   return check_allow_rule(text);
+}
+
+Complaint check_mail_rule(std::string_view text) {
+  if (text.starts_with("address:") && !check_mail_address(text.substr(8))) return std::nullopt;
+  const std::string_view domain = text.starts_with("domain:") ? text.substr(7) : "";
+  if (is_host_name(domain) && domain.find('.') != std::string_view::npos) return std::nullopt;
+  return fmt::format("{} says not who may write: use \"address:alice@example.org\" or \"domain:example.org\"",
+                     shown(text));
+}
+
+// RFC 5321, 4.1.2 without quoted local parts, which nobody has.
+Complaint check_mail_address(std::string_view text) {
+  const std::size_t at = text.rfind('@');
+  const bool good = at != std::string_view::npos && at > 0 && at <= 64 && text.size() <= 254 &&
+                    is_host_name(text.substr(at + 1)) && std::ranges::none_of(text.substr(0, at), [](char c) {
+                      return is_control(c) || std::string_view(" \"(),:;<>@[\\]").find(c) != std::string_view::npos;
+                    });
+  if (good) return std::nullopt;
+  return fmt::format("{} is no mail address; write for example \"bot@example.org\"", shown(text));
+}
+
+Complaint check_mail_tls(std::string_view text) {
+  if (text == "tls" || text == "starttls" || text == "none") return std::nullopt;
+  return fmt::format(
+      "{} is no way to encrypt; write \"tls\" (from the first byte), \"starttls\" or, on this machine, "
+      "\"none\"",
+      shown(text));
+}
+
+Complaint check_mail_verify(std::string_view text) {
+  if (text == "authserv" || text == "none") return std::nullopt;
+  return fmt::format(
+      "{} is no way to verify senders; write \"authserv\" (with trusted_authserv), or \"none\" to believe "
+      "every From line",
+      shown(text));
+}
+
+Complaint check_mailbox(std::string_view text) {
+  if (auto complaint = check_line(text)) return complaint;
+  const bool ascii = std::ranges::none_of(text, [](char c) { return static_cast<unsigned char>(c) > 0x7E; });
+  if (ascii && text.size() <= 200) return std::nullopt;
+  return fmt::format(
+      "{} must be in IMAP's own spelling, ASCII alone (RFC 3501, 5.1.3), for example "
+      "\"Entw&APw-rfe\"",
+      shown(text));
+}
+
+bool is_loopback_host(std::string_view host) {
+  const std::string text(host);
+  if (in6_addr address{}; ::inet_pton(AF_INET6, text.c_str(), &address) == 1) return IN6_IS_ADDR_LOOPBACK(&address);
+  return text == "localhost" || (is_ipv4(text) && text.starts_with("127."));
 }
 
 Complaint check_instance_name(std::string_view text) {

@@ -24,13 +24,21 @@ using Complaint = std::optional<std::string>;
 [[nodiscard]] Complaint check_irc_nick(
     std::string_view text);  // RFC 2812, 2.3.1; at most 64 bytes, servers allow fewer
 [[nodiscard]] Complaint check_irc_user(std::string_view text);
-[[nodiscard]] Complaint check_irc_channel(std::string_view text);    // RFC 2812, 1.3
-[[nodiscard]] Complaint check_allow_rule(std::string_view text);     // "account:…", "nick:…", "host:…", "*"
-[[nodiscard]] Complaint check_admin_rule(std::string_view text);     // the same without "*"
+[[nodiscard]] Complaint check_irc_channel(std::string_view text);   // RFC 2812, 1.3
+[[nodiscard]] Complaint check_allow_rule(std::string_view text);    // of any kind: "account:…", "address:…", "*"
+[[nodiscard]] Complaint check_admin_rule(std::string_view text);    // the same without "*"
+[[nodiscard]] Complaint check_mail_rule(std::string_view text);     // "address:alice@example.org", "domain:example.org"
+[[nodiscard]] Complaint check_mail_address(std::string_view text);  // "bot@example.org", without a name
+[[nodiscard]] Complaint check_mail_tls(std::string_view text);      // "tls", "starttls", "none"
+[[nodiscard]] Complaint check_mail_verify(std::string_view text);   // "authserv", "none"
+[[nodiscard]] Complaint check_mailbox(std::string_view text);       // of IMAP, as it is named there
 [[nodiscard]] Complaint check_instance_name(std::string_view text);  // of an agent or a channel
 
 // A listen address that only this machine can reach. The address must have passed check_listen.
 [[nodiscard]] bool is_local_listen(std::string_view text);
+
+// A host that is this machine, by name or address: "localhost", "127.0.0.1", "::1".
+[[nodiscard]] bool is_loopback_host(std::string_view host);
 
 // "irc.libera.chat:6697", "[::1]:6667", "irc.example" (port 0) → host without brackets, port.
 [[nodiscard]] Result<std::pair<std::string, std::uint16_t>> parse_server(std::string_view text);

@@ -107,8 +107,10 @@ TEST(CompareConfigs, NoKeyIsForgotten) {
             *value = SecretRef{SecretRef::Source::environment, "X"};
           else if constexpr (std::is_same_v<T, std::vector<SecretRef>>)
             value->push_back({SecretRef::Source::environment, "X"});
-          else
+          else {
+            value->host = "elsewhere";
             value->port = static_cast<std::uint16_t>(value->port + 1);
+          }
         },
         slot);
     EXPECT_FALSE(compare_configs(before, after).empty()) << field.table << "." << field.name;

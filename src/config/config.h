@@ -68,7 +68,6 @@ struct IrcConfig {
   std::string host;
   std::uint16_t port = 6697;
   bool tls = true;
-  std::string ca_file;
   std::string nick;
   std::string user;      // default: nick
   std::string realname;  // default: "Talaria"
@@ -80,13 +79,38 @@ struct IrcConfig {
   int burst = 4;
 };
 
+struct ServerAddress {
+  std::string host;
+  std::uint16_t port = 0;  // 0: the usual one of the protocol
+};
+
+struct EmailConfig {
+  std::string address;  // ours; what people write to and what answers come from
+  std::string name;     // shown beside it; default: "Talaria"
+  ServerAddress imap;
+  std::string imap_tls = "tls";  // tls | starttls | none
+  ServerAddress smtp;
+  std::string smtp_tls = "starttls";
+  std::string login;  // default: the address
+  std::optional<SecretRef> password;
+  std::string mailbox = "INBOX";
+  std::string verify = "authserv";  // authserv | none
+  std::string trusted_authserv;     // authserv-id (RFC 8601) of our own mail server
+  bool backlog = false;
+  Millis poll{120'000};
+  int answers_per_hour = 30;  // to one sender
+};
+
 struct ChannelConfig {
   std::string name;  // of the table, "libera"
-  std::string kind;  // irc
+  std::string kind;  // irc | email
   std::string agent = "default";
-  std::vector<std::string> allow;   // "account:alice", "nick:bob", "host:*.example", "*"; empty: nobody (R10)
+  std::vector<std::string> allow;   // "account:alice", "nick:bob", "host:*.example", "*"; e-mail: "address:…",
+                                    // "domain:…"; empty: nobody (R10)
   std::vector<std::string> admins;  // the same without "*"; they need not be in `allow`
+  std::string ca_file;              // PEM; empty: the system's store
   IrcConfig irc;
+  EmailConfig email;
 };
 
 struct Config {

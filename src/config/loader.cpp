@@ -183,6 +183,12 @@ void Loader::check_channel(ChannelConfig& channel) {
   const std::string path = "channel." + channel.name;
   IrcConfig& irc = channel.irc;
   check_agent_exists(channel);
+  if (channel.kind == "email") return check_email(channel, path);
+  for (const auto& [key, rules] : {std::pair{"allow", &channel.allow}, std::pair{"admins", &channel.admins}}) {
+    const auto foreign = std::ranges::find_if(*rules, [](const std::string& rule) { return !check_mail_rule(rule); });
+    if (foreign != rules->end() && !is_wrong(fmt::format("{}.{}", path, key)))
+      mistake_at_key(path, key, fmt::format("{} is a rule for e-mail; IRC has account:, nick: and host:", *foreign));
+  }
   const bool password_given = outcome_.lines.contains(path + ".sasl_password");
   if (outcome_.lines.contains(path + ".sasl_account") && !password_given) {
     mistake_at_key(path, "sasl_account", "needs sasl_password, a reference such as \"env:IRC_PASSWORD\"");
@@ -193,6 +199,37 @@ void Loader::check_channel(ChannelConfig& channel) {
   if (irc.port == 0) irc.port = irc.tls ? 6697 : 6667;
   if (irc.user.empty()) irc.user = irc.nick;
   if (irc.realname.empty()) irc.realname = "Talaria";
+}
+
+void Loader::check_email(ChannelConfig& channel, const std::string& path) {
+  EmailConfig& email = channel.email;
+  for (const auto& [key, rules] : {std::pair{"allow", &channel.allow}, std::pair{"admins", &channel.admins}}) {
+    for (const std::string& rule : *rules) {
+      if (auto complaint = check_mail_rule(rule); complaint && !is_wrong(fmt::format("{}.{}", path, key)))
+        mistake_at_key(path, key, std::move(*complaint));
+    }
+  }
+  for (const auto& [key, tls, server] :
+       {std::tuple{"imap_tls", &email.imap_tls, &email.imap}, std::tuple{"smtp_tls", &email.smtp_tls, &email.smtp}}) {
+    if (*tls == "none" && !server->host.empty() && !is_loopback_host(server->host)) {
+      mistake_at_key(path, key,
+                     fmt::format("the password would cross the network to {} in the clear: use \"tls\" or "
+                                 "\"starttls\"",
+                                 shown(server->host)));
+    }
+  }
+  const bool named = !email.trusted_authserv.empty();
+  if (email.verify == "authserv" && !named && !is_wrong(path + ".trusted_authserv")) {
+    mistake_at_key(path, "trusted_authserv",
+                   "is missing; senders are verified by it: it is the name that your mail server has in the "
+                   "Authentication-Results of a mail that it received");
+  }
+  if (email.verify == "none" && named)
+    mistake_at_key(path, "trusted_authserv", "with verify = \"none\" nobody is asked: remove one of the two");
+  if (email.imap.port == 0) email.imap.port = email.imap_tls == "tls" ? 993 : 143;
+  if (email.smtp.port == 0) email.smtp.port = email.smtp_tls == "tls" ? 465 : email.smtp_tls == "none" ? 25 : 587;
+  if (email.login.empty()) email.login = email.address;
+  if (email.name.empty()) email.name = "Talaria";
 }
 
 void Loader::check_agent_exists(const ChannelConfig& channel) {

@@ -36,6 +36,7 @@ class Loader {
   void check_api();
   void check_agents();
   void check_channel(ChannelConfig& channel);
+  void check_email(ChannelConfig& channel, const std::string& path);
   void check_agent_exists(const ChannelConfig& channel);
 
   [[nodiscard]] bool is_wrong(std::string_view key) const;

@@ -125,7 +125,7 @@ burst = 9
   EXPECT_EQ(channel.irc.sasl_account, "acc");
   EXPECT_EQ(channel.irc.sasl_password, (SecretRef{SecretRef::Source::file, "/p"}));
   EXPECT_EQ(channel.irc.server_password, (SecretRef{SecretRef::Source::credential, "s"}));
-  EXPECT_EQ(channel.irc.ca_file, "/i.pem");
+  EXPECT_EQ(channel.ca_file, "/i.pem");
   EXPECT_DOUBLE_EQ(channel.irc.lines_per_second, 2.0);
   EXPECT_EQ(channel.irc.burst, 9);
 }

@@ -37,11 +37,13 @@ std::vector<std::string> references(const std::vector<SecretRef>& refs) {
   return out;
 }
 
-std::string server_text(const IrcConfig& irc) {
-  if (irc.host.empty()) return "";
-  const bool ipv6 = irc.host.find(':') != std::string::npos;
-  return fmt::format("{}{}{}:{}", ipv6 ? "[" : "", irc.host, ipv6 ? "]" : "", irc.port);
+std::string server_text(const std::string& host, std::uint16_t port) {
+  if (host.empty()) return "";
+  const bool ipv6 = host.find(':') != std::string::npos;
+  return fmt::format("{}{}{}:{}", ipv6 ? "[" : "", host, ipv6 ? "]" : "", port);
 }
+std::string server_text(const IrcConfig& irc) { return server_text(irc.host, irc.port); }
+std::string server_text(const ServerAddress& server) { return server_text(server.host, server.port); }
 
 // "1.0", never "1": a number with a fraction stays one.
 std::string number_text(double value) {
@@ -135,6 +137,7 @@ std::string_view type_name(const Slot& slot) {
                         [](std::optional<SecretRef>*) { return "a reference to a secret"; },
                         [](std::vector<SecretRef>*) { return "an array of references to secrets"; },
                         [](IrcConfig*) { return "\"HOST:PORT\""; },
+                        [](ServerAddress*) { return "\"HOST:PORT\""; },
                     },
                     slot);
 }
@@ -153,6 +156,7 @@ std::string render_toml(const Slot& slot) {
           [](std::optional<SecretRef>* value) { return *value ? toml_string(to_string(**value)) : ""; },
           [](std::vector<SecretRef>* value) { return toml_list(references(*value)); },
           [](IrcConfig* value) { return toml_string(server_text(*value)); },
+          [](ServerAddress* value) { return value->host.empty() ? "" : toml_string(server_text(*value)); },
       },
       slot);
 }
@@ -168,6 +172,7 @@ std::string render_plain(const Slot& slot) {
           [](std::optional<SecretRef>* value) { return *value ? to_string(**value) : ""; },
           [](std::vector<SecretRef>* value) { return fmt::format("{}", fmt::join(references(*value), "\n")); },
           [](IrcConfig* value) { return server_text(*value); },
+          [](ServerAddress* value) { return server_text(*value); },
       },
       slot);
 }

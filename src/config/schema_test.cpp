@@ -18,6 +18,7 @@ std::string with_line(const Field& field, std::string_view line) {
   if (!field.table.ends_with(".*")) return fmt::format("agent.a.kind = 'echo'\n[{}]\n{}\n", field.table, line);
   const bool agent = field.table == "agent.*";
   std::string kind = std::string(field.kinds.empty() ? (agent ? "echo" : "irc") : field.kinds);
+  kind = kind.substr(0, kind.find(' '));
   if (field.name == "kind") kind = field.example.substr(1, field.example.size() - 2);
   std::string out = agent ? "[agent.default]\n" : "agent.default.kind = 'echo'\n[channel.c]\n";
   if (field.name != "kind") out += fmt::format("kind = '{}'\n", kind);
@@ -27,6 +28,8 @@ std::string with_line(const Field& field, std::string_view line) {
       out += fmt::format("{} = {}\n", other.name, other.example);
     }
   }
+  if (kind == "email" && field.name != "trusted_authserv" && field.example != "\"none\"")
+    out += "trusted_authserv = 'mx.example.org'\n";
   if (field.name == "sasl_account") out += "sasl_password = 'env:X'\n";
   if (field.name == "sasl_password") out += "sasl_account = 'x'\n";
   return out + std::string(line) + "\n";

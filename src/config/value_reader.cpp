@@ -76,6 +76,13 @@ class ValueReader {
     std::tie(out->host, out->port) = *server;
   }
 
+  void operator()(ServerAddress* out) const {
+    if (!is(TomlNode::Kind::string)) return wrong_type("a string");
+    const auto server = parse_server(node_.text);
+    if (!server) return on_mistake_(node_, server.error().what);
+    std::tie(out->host, out->port) = *server;
+  }
+
  private:
   bool is(TomlNode::Kind kind) const { return node_.kind == kind; }
 

@@ -3,6 +3,7 @@
 #include "agent/command/command_agent.h"
 #include "agent/echo/echo_agent.h"
 #include "agent/openai/openai_agent.h"
+#include "channel/email/email.h"
 #include "channel/irc/irc.h"
 
 namespace talaria {
@@ -28,6 +29,7 @@ Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file, SecretsFor 
   }
   for (const auto& [name, channel] : loaded.config.channels) {
     auto& secrets = wiring.channel_secrets[name];
+    if (channel.email.password) secrets.password = resolve(*channel.email.password, "channel." + name + ".password");
     if (channel.irc.sasl_password)
       secrets.sasl_password = resolve(*channel.irc.sasl_password, "channel." + name + ".sasl_password");
     if (channel.irc.server_password) {
@@ -48,6 +50,7 @@ std::unique_ptr<Agent> make_agent(const AgentConfig& agent, const Wiring& wiring
 std::unique_ptr<Channel> make_channel(const ChannelConfig& channel, const Wiring& wiring,
                                       asio::any_io_executor executor, const WallClock& clock) {
   const auto& secrets = wiring.channel_secrets.at(channel.name);
+  if (channel.kind == "email") return make_email_channel(channel, secrets.password, std::move(executor), clock);
   return make_irc_channel(channel, {secrets.sasl_password, secrets.server_password}, std::move(executor), clock);
 }
 

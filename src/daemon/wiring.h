@@ -19,7 +19,7 @@ struct Wiring {
   std::vector<std::string> api_keys;
   std::map<std::string, std::string> agent_keys;  // by agent
   struct ChannelSecrets {
-    std::string sasl_password, server_password;
+    std::string sasl_password, server_password, password;
     friend bool operator==(const ChannelSecrets&, const ChannelSecrets&) = default;
   };
   std::map<std::string, ChannelSecrets> channel_secrets;  // by channel

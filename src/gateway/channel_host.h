@@ -49,6 +49,7 @@ class ChannelHost {
     Task<Result<Attachment>> keep(std::string name, std::string type, std::string bytes) override;
     Task<Result<std::string>> cursor(std::string channel, std::string name) override;
     Task<Result<>> set_cursor(std::string channel, std::string name, std::string value) override;
+    void passed_over(std::string_view channel, std::string_view what) override { inside.passed_over(channel, what); }
     Inbox& inside;
     bool closed = false;
   };

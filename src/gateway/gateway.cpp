@@ -1,6 +1,7 @@
 #include "gateway/gateway.h"
 
 #include "gateway/gateway_impl.h"
+#include "runtime/log.h"
 #include "store/attachment_files.h"
 #include "store/cursor.h"
 #include "store/notices.h"
@@ -58,6 +59,8 @@ Task<Result<>> Gateway::set_cursor(std::string channel, std::string name, std::s
   co_return co_await impl_->parts.store->write(
       [channel, name, value](Database& db) { return put_cursor(db, channel, name, value); });
 }
+
+void Gateway::passed_over(std::string_view channel, std::string_view what) { log::info("{}: {}", channel, what); }
 
 // ---- Sending, drain, report
 // ------------------------------------------------------------------------------------------

@@ -35,6 +35,11 @@ class DialedStream final : public Stream {
   Task<Result<>> write_all(std::string_view data, Deadline deadline) override {
     return transport_.write_all(data, deadline);
   }
+  Task<Result<>> start_tls(std::string host, std::string ca_file, Deadline deadline) override {
+    auto context = TlsContext::make(ca_file);
+    if (!context) co_return std::unexpected(context.error());
+    co_return co_await transport_.start_tls(std::move(*context), std::move(host), {}, deadline);
+  }
   void close() override { transport_.close(); }
 
   Transport& transport() { return transport_; }
@@ -54,9 +59,7 @@ Task<Result<std::unique_ptr<Stream>>> dial(DialOptions options, Deadline deadlin
   auto connected = co_await stream->transport().connect_tcp(options.host, options.port, deadline);
   if (!connected) co_return failed(connected.error());
   if (options.tls) {
-    auto context = TlsContext::make(options.ca_file);
-    if (!context) co_return failed(context.error());
-    auto secure = co_await stream->transport().start_tls(std::move(*context), options.host, {}, deadline);
+    auto secure = co_await stream->start_tls(options.host, options.ca_file, deadline);
     if (!secure) co_return failed(secure.error());
   }
   co_return stream;

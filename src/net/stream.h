@@ -24,6 +24,11 @@ class Stream {
   // stream.
   virtual Task<Result<std::size_t>> read_some(std::string& buffer, std::size_t max, Deadline deadline) = 0;
   virtual Task<Result<>> write_all(std::string_view data, Deadline deadline) = 0;
+  // Goes on in TLS (STARTTLS): shakes hands and verifies the peer as dial() does. The caller must have read everything
+  // that came in the clear: what is left of it must not count as said under TLS (CVE-2011-0411). Once.
+  virtual Task<Result<>> start_tls(std::string /*host*/, std::string /*ca_file*/, Deadline /*deadline*/) {
+    co_return fail(ErrorKind::internal, "this stream has no TLS");
+  }
   virtual void close() = 0;  // at once, pending operations end with an error
 };
 

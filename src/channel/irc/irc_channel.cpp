@@ -131,7 +131,7 @@ Task<Result<std::unique_ptr<Stream>>> IrcChannel::dial_server() {
     co_await race(
         [](IrcChannel& channel, DialOptions options, Deadline until, auto& into) -> Task<> {
           into.emplace(co_await channel.dial_(std::move(options), until));
-        }(*this, {.host = irc.host, .port = irc.port, .tls = irc.tls, .ca_file = irc.ca_file}, deadline, stream),
+        }(*this, {.host = irc.host, .port = irc.port, .tls = irc.tls, .ca_file = config_.ca_file}, deadline, stream),
         [](Event& network) -> Task<> { co_await network.wait(); }(network_));
     if (stream) co_return std::move(*stream);
   }

@@ -30,6 +30,7 @@
 #include <chrono>
 
 #include "process/pidfd.h"
+#include "process/pipe_write.h"
 #include "process/process_group.h"
 #include "process/spawn.h"
 #include "runtime/event.h"
@@ -45,8 +46,6 @@ constexpr std::size_t kept_errors = 4096;
 constexpr std::size_t read_size = 16 * 1024;
 constexpr Millis pipes_after_exit{200};
 constexpr Millis patience_after_kill{5'000};  // a process in an uninterruptible wait may take longer than anybody waits
-constexpr Millis patience_for_group{1'000};
-constexpr Millis zombies_suspected{8};
 
 // A running child and what is known of it. Shared by the body of run_child() and its helpers.
 struct Child {
@@ -117,28 +116,6 @@ void Child::reap() {
     result.exit_code = info.si_status;
   else
     result.signal = info.si_status;
-}
-
-// write(2) to a pipe that nobody reads raises SIGPIPE in this thread. Whether the process ignores it is not ours to
-// decide: it is held back and taken away here.
-ssize_t write_without_signal(int fd, std::string_view text) {
-  sigset_t pipe_signal;
-  sigset_t before;
-  sigset_t pending;
-  ::sigemptyset(&pipe_signal);
-  ::sigaddset(&pipe_signal, SIGPIPE);
-  ::sigpending(&pending);
-  ::pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-  const ssize_t n = ::write(fd, text.data(), text.size());
-  const int error = errno;
-  if (n < 0 && error == EPIPE && ::sigismember(&pending, SIGPIPE) == 0) {
-    const timespec now{};
-    while (::sigtimedwait(&pipe_signal, nullptr, &now) < 0 && errno == EINTR) {
-    }
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  errno = error;
-  return n;
 }
 
 // A child that doesn't read its input, or not all of it, is within its rights.
@@ -219,23 +196,6 @@ Task<Result<>> attend(std::shared_ptr<Child> child, Deadline deadline) {
   co_return Result<>{};
 }
 
-// Orphans of the group are our children (process/reaper.h).
-void reap_adopted(pid_t group) {
-  siginfo_t info{};
-  while (::waitid(P_PGID, static_cast<id_t>(group), &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) info.si_pid = 0;
-}
-
-// After SIGKILL the members are dead or dying, and their new parent reaps them: mostly within a millisecond.
-Task<> await_empty(pid_t group) {
-  const Deadline end = Deadline::in(patience_for_group);
-  Millis pause{1};
-  for (reap_adopted(group); group_has_members(group) && !end.expired(); reap_adopted(group)) {
-    if (pause >= zombies_suspected && !group_lives(group)) break;
-    co_await sleep_for(pause);
-    pause *= 2;
-  }
-}
-
 // Ends whoever is left of the group, and reaps the leader.
 Task<> end_group(std::shared_ptr<Child> child, Millis grace) {
   if (!child->exited) {
@@ -251,7 +211,7 @@ Task<> end_group(std::shared_ptr<Child> child, Millis grace) {
   }
   child->reap();
   child->given_up = !child->reaped;
-  if (child->reaped) co_await await_empty(child->pid);
+  if (child->reaped) co_await await_empty_group(child->pid);
 }
 
 Task<> await_handover(std::shared_ptr<Child> child, Event& asked) {

@@ -170,7 +170,7 @@ Complaint check_irc_channel(std::string_view text) {
 
 Complaint check_allow_rule(std::string_view text) {
   if (text == "*") return std::nullopt;
-  for (const std::string_view prefix : {"account:", "nick:", "host:", "address:", "domain:"}) {
+  for (const std::string_view prefix : {"account:", "nick:", "host:", "address:", "domain:", "id:"}) {
     if (text.starts_with(prefix) && text.size() > prefix.size() && text.size() <= 300 &&
         std::ranges::none_of(text, is_control) && text.find(' ') == std::string_view::npos) {
       return std::nullopt;
@@ -178,13 +178,20 @@ Complaint check_allow_rule(std::string_view text) {
   }
   return fmt::format(
       "{} says not who may write: use \"account:NAME\", \"nick:NAME\", \"host:PATTERN\" or \"*\" for everybody (IRC), "
-      "\"address:ADDRESS\" or \"domain:DOMAIN\" (e-mail)",
+      "\"address:ADDRESS\" or \"domain:DOMAIN\" (e-mail), \"id:SENDER\" (programs)",
       shown(text));
 }
 
 Complaint check_admin_rule(std::string_view text) {
   if (text == "*") return "everybody can't be an administrator: name them, for example \"account:alice\"";
   return check_allow_rule(text);
+}
+
+Complaint check_variable_name(std::string_view text) {
+  const bool good = !text.empty() && text.size() <= 200 && !is_digit(text.front()) &&
+                    std::ranges::all_of(text, [](char c) { return is_letter(c) || is_digit(c) || c == '_'; });
+  if (good) return std::nullopt;
+  return fmt::format("{} can't name a variable: use letters, digits and _", shown(text));
 }
 
 Complaint check_mail_rule(std::string_view text) {

@@ -34,6 +34,19 @@ using Complaint = std::optional<std::string>;
 [[nodiscard]] Complaint check_mailbox(std::string_view text);       // of IMAP, as it is named there
 [[nodiscard]] Complaint check_instance_name(std::string_view text);  // of an agent or a channel
 
+[[nodiscard]] Complaint check_variable_name(std::string_view text);   // of an environment
+[[nodiscard]] Complaint check_webhook_scheme(std::string_view text);  // "github", "gitlab", "standard"
+[[nodiscard]] Complaint check_event_filter(std::string_view text);    // "issues.opened"
+[[nodiscard]] Complaint check_placeholders(std::string_view text);    // see placeholders.h
+[[nodiscard]] Complaint check_deliver_to(std::string_view text);      // see parse_deliver_to()
+[[nodiscard]] Complaint check_webhook_url(std::string_view text);     // https, or http to loopback; never quoted
+
+// "libera:#talaria", "forum:room:thread" → its parts; "none": all empty.
+struct DeliverTo {
+  std::string channel, conversation, thread;
+};
+[[nodiscard]] Result<DeliverTo> parse_deliver_to(std::string_view text);
+
 // A listen address that only this machine can reach. The address must have passed check_listen.
 [[nodiscard]] bool is_local_listen(std::string_view text);
 

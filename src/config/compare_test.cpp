@@ -107,6 +107,8 @@ TEST(CompareConfigs, NoKeyIsForgotten) {
             *value = SecretRef{SecretRef::Source::environment, "X"};
           else if constexpr (std::is_same_v<T, std::vector<SecretRef>>)
             value->push_back({SecretRef::Source::environment, "X"});
+          else if constexpr (std::is_same_v<T, std::map<std::string, SecretRef>>)
+            value->emplace("X", SecretRef{SecretRef::Source::environment, "X"});
           else {
             value->host = "elsewhere";
             value->port = static_cast<std::uint16_t>(value->port + 1);

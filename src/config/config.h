@@ -101,9 +101,29 @@ struct EmailConfig {
   int answers_per_hour = 30;  // to one sender
 };
 
+struct WebhookConfig {
+  // In: all of it with a scheme, nothing without.
+  std::string scheme;               // github | gitlab | standard; empty: nobody may send
+  std::optional<SecretRef> secret;  // what senders prove that they know (R10: no secret, no webhook)
+  std::vector<std::string> events;  // "issues.opened", "push"; empty: all
+  std::string prompt;               // placeholders.h; empty: a description of the report
+  std::string session;              // the same; empty: each report has its own
+  std::string deliver_to;           // "CHANNEL:CONVERSATION[:THREAD]", or "none"; empty: to url
+  bool deliver_only = false;
+  // Out
+  std::string url;
+  std::optional<SecretRef> sign_secret;
+};
+
+struct ProgramConfig {
+  std::vector<std::string> command;
+  std::map<std::string, SecretRef> environment;  // secrets that the program gets, by the names of their variables
+  std::string account;                           // empty: any number of gateways may use it at a time
+};
+
 struct ChannelConfig {
   std::string name;  // of the table, "libera"
-  std::string kind;  // irc | email
+  std::string kind;  // irc | email | webhook | program
   std::string agent = "default";
   std::vector<std::string> allow;   // "account:alice", "nick:bob", "host:*.example", "*"; e-mail: "address:…",
                                     // "domain:…"; empty: nobody (R10)
@@ -111,6 +131,8 @@ struct ChannelConfig {
   std::string ca_file;              // PEM; empty: the system's store
   IrcConfig irc;
   EmailConfig email;
+  WebhookConfig webhook;
+  ProgramConfig program;
 };
 
 struct Config {

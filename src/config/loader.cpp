@@ -180,14 +180,37 @@ void Loader::check_agents() {
 }
 
 void Loader::check_channel(ChannelConfig& channel) {
+  check_agent_exists(channel);
+  if (channel.kind == "email") check_email(channel, "channel." + channel.name);
+  if (channel.kind == "irc") check_irc(channel);
+  if (channel.kind == "webhook") check_webhook(channel);
+  if (channel.kind == "program") check_program(channel);
+}
+
+void Loader::check_program(const ChannelConfig& channel) {
+  const std::string path = "channel." + channel.name;
+  const auto& command = channel.program.command;
+  if (!outcome_.lines.contains(path + ".command") || is_wrong(path + ".command")) return;
+  if (command.empty() || command.front().empty())
+    mistake_at_key(path, "command",
+                   "names no program; write for example command = [\"/usr/bin/python3\", \"/opt/chat.py\"]");
+  for (const auto& [key, rules] : {std::pair{"allow", &channel.allow}, std::pair{"admins", &channel.admins}}) {
+    const auto foreign =
+        std::ranges::find_if(*rules, [](const std::string& rule) { return rule != "*" && !rule.starts_with("id:"); });
+    if (foreign != rules->end() && !is_wrong(fmt::format("{}.{}", path, key)))
+      mistake_at_key(path, key, fmt::format("{} is no rule for programs, which have id:", *foreign));
+  }
+}
+
+void Loader::check_irc(ChannelConfig& channel) {
   const std::string path = "channel." + channel.name;
   IrcConfig& irc = channel.irc;
-  check_agent_exists(channel);
-  if (channel.kind == "email") return check_email(channel, path);
   for (const auto& [key, rules] : {std::pair{"allow", &channel.allow}, std::pair{"admins", &channel.admins}}) {
-    const auto foreign = std::ranges::find_if(*rules, [](const std::string& rule) { return !check_mail_rule(rule); });
+    const auto foreign = std::ranges::find_if(
+        *rules, [](const std::string& rule) { return !check_mail_rule(rule) || rule.starts_with("id:"); });
     if (foreign != rules->end() && !is_wrong(fmt::format("{}.{}", path, key)))
-      mistake_at_key(path, key, fmt::format("{} is a rule for e-mail; IRC has account:, nick: and host:", *foreign));
+      mistake_at_key(path, key,
+                     fmt::format("{} is a rule of another kind; IRC has account:, nick: and host:", *foreign));
   }
   const bool password_given = outcome_.lines.contains(path + ".sasl_password");
   if (outcome_.lines.contains(path + ".sasl_account") && !password_given) {

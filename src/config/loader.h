@@ -37,6 +37,9 @@ class Loader {
   void check_agents();
   void check_channel(ChannelConfig& channel);
   void check_email(ChannelConfig& channel, const std::string& path);
+  void check_irc(ChannelConfig& channel);
+  void check_webhook(const ChannelConfig& channel);
+  void check_program(const ChannelConfig& channel);
   void check_agent_exists(const ChannelConfig& channel);
 
   [[nodiscard]] bool is_wrong(std::string_view key) const;

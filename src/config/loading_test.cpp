@@ -1,6 +1,7 @@
 #include "config/loading.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -322,6 +323,76 @@ TEST(Loading, IrcValuesCanNotSmuggleLines) {
                            "ca_file = \"relative.pem\"", "sasl_account = \"a\\u0000b\"\nsasl_password = \"env:X\""}) {
     EXPECT_THAT(mistakes(base + "nick = \"n\"\n" + line), ElementsAre(StartsWith("f:7:"))) << line;
   }
+}
+
+// What a [channel.hook] of kind webhook with these lines is told.
+std::string webhook_complaint(std::string_view lines, bool api = true) {
+  std::string text = api ? "[api]\nlisten='127.0.0.1:0'\n" : "";
+  text += "[agent.default]\nkind='echo'\n[channel.irc]\nkind='irc'\nserver='h'\nnick='n'\n";
+  text += "[channel.hook]\nkind='webhook'\n";
+  std::string told;
+  for (const Diagnostic& diagnostic : load_config_text(text + std::string(lines), "f").diagnostics)
+    told += diagnostic.key + ": " + diagnostic.message + "\n";
+  return told;
+}
+
+TEST(Loading, AWebhookWithoutASecretIsRefused) {
+  const std::string good = "scheme='github'\nsecret='env:S'\ndeliver_to='irc:#x'\n";
+  EXPECT_EQ(webhook_complaint(good), "");
+  EXPECT_EQ(webhook_complaint("url='https://h.example/x?y=1'\nsign_secret='env:S'\n", false), "");
+  EXPECT_THAT(webhook_complaint("scheme='github'\ndeliver_to='irc:#x'\n"), HasSubstr("hook.scheme: needs secret"));
+  EXPECT_THAT(webhook_complaint("secret='env:S'\n"), HasSubstr("hook.secret: needs scheme"));
+  EXPECT_THAT(webhook_complaint("url='https://h.example'\n"), HasSubstr("hook.url: needs sign_secret"));
+  EXPECT_THAT(webhook_complaint("sign_secret='env:S'\n"), HasSubstr("hook.sign_secret: needs url"));
+  EXPECT_THAT(webhook_complaint(""), HasSubstr("neither receives nor sends"));
+  EXPECT_THAT(webhook_complaint(good, false), HasSubstr("/hooks/hook"));
+  EXPECT_THAT(webhook_complaint("scheme='github'\nsecret='env:S'\n"), HasSubstr("would go nowhere"));
+  EXPECT_EQ(webhook_complaint("scheme='standard'\nsecret='env:S'\ndeliver_to='none'\n"), "");
+  EXPECT_THAT(webhook_complaint(good + "allow=['*']\n"), HasSubstr("a key of kind irc"));
+}
+
+TEST(Loading, AWebhooksTargetsAndTextsAreChecked) {
+  const std::string base = "scheme='gitlab'\nsecret='env:S'\n";
+  EXPECT_THAT(webhook_complaint(base + "deliver_to='irx:#x'\n"), HasSubstr("there is no [channel.irx]"));
+  EXPECT_THAT(webhook_complaint(base + "deliver_to='hook:x'\n"), HasSubstr("has no url"));
+  for (const char* wrong : {"irc", "irc:", ":x", "", "i rc:x"})
+    EXPECT_THAT(webhook_complaint(base + "deliver_to='" + wrong + "'\n"), HasSubstr("hook.deliver_to: "));
+  EXPECT_THAT(webhook_complaint(base + "deliver_to='none'\ndeliver_only=true\n"), HasSubstr("deliver_only: needs"));
+  EXPECT_THAT(webhook_complaint(base + "deliver_to='none'\nprompt='{{ a'\n"), HasSubstr("without \"}}\""));
+  EXPECT_THAT(webhook_complaint(base + "deliver_to='none'\nevents=['issues.*']\n"), HasSubstr("is no event"));
+  EXPECT_THAT(webhook_complaint("scheme='githab'\nsecret='env:S'\ndeliver_to='none'\n"), HasSubstr("is no scheme"));
+  for (const char* wrong :
+       {"http://h.example/", "ftp://h.example/", "https://u:p@h.example/", "https://h.example/#x", "https:///x",
+        "h.example", "http://127.0.0.1.h.example/", "http://localhost.h.example/", "https://127.0.0.1.h.example/"})
+    EXPECT_THAT(webhook_complaint(fmt::format("url='{}'\nsign_secret='env:S'\n", wrong)), HasSubstr("hook.url: "))
+        << wrong;
+  for (const char* good :
+       {"http://127.0.0.1:8080/x", "http://[::1]/", "http://localhost/", "https://h.example:444/a?b"})
+    EXPECT_EQ(webhook_complaint(fmt::format("url='{}'\nsign_secret='env:S'\n", good)), "");
+}
+
+TEST(Loading, AChannelProgramsSecretsAreReferences) {
+  const auto load = [](const std::string& lines) {
+    return load_config_text("agent.default.kind='echo'\n[channel.p]\nkind='program'\n" + lines, "f");
+  };
+  const auto complaint = [&](const std::string& lines) {
+    std::string told;
+    for (const Diagnostic& diagnostic : load(lines).diagnostics) told += diagnostic.message + "\n";
+    return told;
+  };
+  const auto good =
+      load("command=['/p','x']\nenvironment={ TOKEN='env:T', B='file:/b' }\nallow=['id:7','*']\naccount='a b'\n");
+  EXPECT_TRUE(good.ok());
+  const auto& program = good.config.channels.at("p").program;
+  EXPECT_EQ(program.environment.at("TOKEN"), (SecretRef{SecretRef::Source::environment, "T"}));
+  EXPECT_EQ(program.environment.size(), 2U);
+  EXPECT_EQ(complaint("command=['/p']\n[channel.p.environment]\nTOKEN='env:T'\n"), "");
+  EXPECT_THAT(complaint(""), HasSubstr("is missing"));
+  EXPECT_THAT(complaint("command=[]\n"), HasSubstr("names no program"));
+  EXPECT_THAT(complaint("command=['/p']\nenvironment={ TOKEN='hunter2' }\n"), HasSubstr("by reference"));
+  EXPECT_THAT(complaint("command=['/p']\nenvironment={ TOKEN='hunter2' }\n"), testing::Not(HasSubstr("hunter2")));
+  EXPECT_THAT(complaint("command=['/p']\nenvironment={ 'A=B'='env:T' }\n"), HasSubstr("can't name a variable"));
+  EXPECT_THAT(complaint("command=['/p']\nenvironment=['env:T']\n"), HasSubstr("must be a table"));
 }
 
 TEST(Loading, TablesInTheWrongPlace) {

@@ -23,8 +23,8 @@ struct Place {
 
 // Where a value is stored. IrcConfig*: "host:port", stored in two members.
 using Slot = std::variant<bool*, int*, std::int64_t*, double*, Millis*, std::optional<Millis>*, std::string*,
-                          std::vector<std::string>*, std::optional<SecretRef>*, std::vector<SecretRef>*, IrcConfig*,
-                          ServerAddress*>;
+                          std::vector<std::string>*, std::optional<SecretRef>*, std::vector<SecretRef>*,
+                          std::map<std::string, SecretRef>*, IrcConfig*, ServerAddress*>;
 
 struct Field {
   std::string_view table{};  // "gateway", "agent.*", "channel.*"

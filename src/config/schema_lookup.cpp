@@ -37,6 +37,12 @@ std::vector<std::string> references(const std::vector<SecretRef>& refs) {
   return out;
 }
 
+std::string toml_table(const std::map<std::string, SecretRef>& refs) {
+  std::vector<std::string> entries;
+  for (const auto& [name, ref] : refs) entries.push_back(fmt::format("{} = {}", name, toml_string(to_string(ref))));
+  return entries.empty() ? "{}" : fmt::format("{{ {} }}", fmt::join(entries, ", "));
+}
+
 std::string server_text(const std::string& host, std::uint16_t port) {
   if (host.empty()) return "";
   const bool ipv6 = host.find(':') != std::string::npos;
@@ -136,6 +142,7 @@ std::string_view type_name(const Slot& slot) {
                         [](std::vector<std::string>*) { return "an array of strings"; },
                         [](std::optional<SecretRef>*) { return "a reference to a secret"; },
                         [](std::vector<SecretRef>*) { return "an array of references to secrets"; },
+                        [](std::map<std::string, SecretRef>*) { return "a table of references to secrets"; },
                         [](IrcConfig*) { return "\"HOST:PORT\""; },
                         [](ServerAddress*) { return "\"HOST:PORT\""; },
                     },
@@ -155,6 +162,7 @@ std::string render_toml(const Slot& slot) {
           [](std::vector<std::string>* value) { return toml_list(*value); },
           [](std::optional<SecretRef>* value) { return *value ? toml_string(to_string(**value)) : ""; },
           [](std::vector<SecretRef>* value) { return toml_list(references(*value)); },
+          [](std::map<std::string, SecretRef>* value) { return toml_table(*value); },
           [](IrcConfig* value) { return toml_string(server_text(*value)); },
           [](ServerAddress* value) { return value->host.empty() ? "" : toml_string(server_text(*value)); },
       },

@@ -32,6 +32,17 @@ std::string with_line(const Field& field, std::string_view line) {
     out += "trusted_authserv = 'mx.example.org'\n";
   if (field.name == "sasl_account") out += "sasl_password = 'env:X'\n";
   if (field.name == "sasl_password") out += "sasl_account = 'x'\n";
+  if (kind == "webhook") {
+    for (const auto& [key, value] :
+         {std::pair("scheme", "'github'"), std::pair("secret", "'env:X'"), std::pair("url", "'https://h.example'"),
+          std::pair("sign_secret", "'env:X'"), std::pair("deliver_to", "'other:room'")}) {
+      if (field.name != key) out += fmt::format("{} = {}\n", key, value);
+    }
+    const std::string others =
+        "[channel.other]\nkind='irc'\nserver='h'\nnick='n'\n[channel.libera]\nkind='irc'\nserver='h'\nnick='n'\n"
+        "[api]\nlisten='127.0.0.1:0'\n";
+    return out + std::string(line) + "\n" + others;
+  }
   return out + std::string(line) + "\n";
 }
 

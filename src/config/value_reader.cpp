@@ -69,6 +69,17 @@ class ValueReader {
     }
   }
 
+  void operator()(std::map<std::string, SecretRef>* out) const {
+    if (!is(TomlNode::Kind::table)) return wrong_type("a table of references");
+    for (const TomlEntry& entry : node_.entries) {
+      if (auto complaint = check_variable_name(entry.key)) {
+        on_mistake_(entry.value, std::move(*complaint));
+      } else if (auto secret = read_secret(entry.value)) {
+        out->insert_or_assign(entry.key, std::move(*secret));
+      }
+    }
+  }
+
   void operator()(IrcConfig* out) const {
     if (!is(TomlNode::Kind::string)) return wrong_type("a string");
     const auto server = parse_server(node_.text);

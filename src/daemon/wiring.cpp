@@ -1,10 +1,16 @@
 #include "daemon/wiring.h"
 
+#include <fmt/format.h>
+
 #include "agent/command/command_agent.h"
 #include "agent/echo/echo_agent.h"
 #include "agent/openai/openai_agent.h"
 #include "channel/email/email.h"
 #include "channel/irc/irc.h"
+#include "channel/program/program.h"
+#include "channel/webhook/signature.h"
+#include "channel/webhook/webhook.h"
+#include "runtime/log.h"
 
 namespace talaria {
 
@@ -23,6 +29,25 @@ Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file, SecretsFor 
     loaded.diagnostics.push_back({file, at, 1, key, secret.error().what + hint});
     return {};
   };
+  // Of keys that have a form of their own, a wrong one is known before anything starts.
+  const auto resolve_webhook = [&](const ChannelConfig& channel, Wiring::ChannelSecrets& secrets) {
+    const std::string path = "channel." + channel.name;
+    const auto one = [&](const std::optional<SecretRef>& ref, const std::string& key, bool standard) -> std::string {
+      if (!ref) return {};
+      std::string secret = resolve(*ref, key);
+      const bool of_standard = standard || (channel.webhook.scheme == "gitlab" && secret.starts_with("whsec_"));
+      if (secret.empty() || !of_standard) return secret;
+      if (const auto usable = webhook::standard_key(secret); !usable) {
+        const auto line = loaded.lines.find(key);
+        loaded.diagnostics.push_back({file, line == loaded.lines.end() ? 0 : line->second, 1, key,
+                                      fmt::format("{} {}", to_string(*ref), usable.error().what)});
+      }
+      return secret;
+    };
+    const bool signing = channel.webhook.scheme == "standard";
+    secrets.webhook_secret = one(channel.webhook.secret, path + ".secret", signing);
+    secrets.webhook_sign_secret = one(channel.webhook.sign_secret, path + ".sign_secret", true);
+  };
   for (const SecretRef& ref : loaded.config.api.keys) wiring.api_keys.push_back(resolve(ref, "api.keys"));
   for (const auto& [name, agent] : loaded.config.agents) {
     if (agent.api_key) wiring.agent_keys[name] = resolve(*agent.api_key, "agent." + name + ".api_key");
@@ -35,6 +60,9 @@ Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file, SecretsFor 
     if (channel.irc.server_password) {
       secrets.server_password = resolve(*channel.irc.server_password, "channel." + name + ".server_password");
     }
+    resolve_webhook(channel, secrets);
+    for (const auto& [variable, ref] : channel.program.environment)
+      secrets.environment.push_back(variable + "=" + resolve(ref, "channel." + name + ".environment"));
   }
   return wiring;
 }
@@ -51,6 +79,18 @@ std::unique_ptr<Channel> make_channel(const ChannelConfig& channel, const Wiring
                                       asio::any_io_executor executor, const WallClock& clock) {
   const auto& secrets = wiring.channel_secrets.at(channel.name);
   if (channel.kind == "email") return make_email_channel(channel, secrets.password, std::move(executor), clock);
+  if (channel.kind == "webhook") {
+    return make_webhook_channel(channel, {secrets.webhook_secret, secrets.webhook_sign_secret}, std::move(executor),
+                                clock);
+  }
+  if (channel.kind == "program") {
+    const auto log = [name = channel.name](bool warning, std::string_view line) {
+      if (warning) return log::warning("{}: {}", name, line);
+      log::info("{}: {}", name, line);
+    };
+    return make_program_channel(channel, {secrets.environment, wiring.hidden_environment}, std::move(executor), clock,
+                                log);
+  }
   return make_irc_channel(channel, {secrets.sasl_password, secrets.server_password}, std::move(executor), clock);
 }
 

@@ -20,6 +20,8 @@ struct Wiring {
   std::map<std::string, std::string> agent_keys;  // by agent
   struct ChannelSecrets {
     std::string sasl_password, server_password, password;
+    std::string webhook_secret, webhook_sign_secret;
+    std::vector<std::string> environment;  // "NAME=secret", of a channel program
     friend bool operator==(const ChannelSecrets&, const ChannelSecrets&) = default;
   };
   std::map<std::string, ChannelSecrets> channel_secrets;  // by channel

@@ -31,7 +31,10 @@ Task<> await_empty_group(pid_t group) {
   const Deadline end = Deadline::in(patience_for_group);
   Millis pause{1};
   for (reap_adopted(group); group_has_members(group) && !end.expired(); reap_adopted(group)) {
-    if (pause >= zombies_suspected && !group_lives(group)) break;
+    if (pause >= zombies_suspected && !group_lives(group)) {
+      reap_adopted(group);  // it may have died since we looked
+      break;
+    }
     co_await sleep_for(pause);
     pause *= 2;
   }

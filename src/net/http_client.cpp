@@ -197,7 +197,7 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
     if (transport) {
       ResponseReader reader(setup);
       Attempt attempt = co_await converse(origin, std::move(transport), *head, request, deadline, reader);
-      if (!attempt.stale) co_return std::move(attempt.outcome);
+      if (!attempt.stale || !options.replays) co_return std::move(attempt.outcome);
     }
     auto fresh = co_await connect(origin, deadline.earlier(Deadline::in(options.connect_time)));
     if (!fresh) {

@@ -42,6 +42,9 @@ struct HttpClientOptions {
   Millis idle_time{60'000};
   Millis connect_time{10'000};
   std::string ca_file;  // PEM; empty: the system's store
+  // False: a request whose kept connection turns out closed fails, with `sent` set, in place of being sent again; for
+  // requests that must not arrive twice.
+  bool replays = true;
 };
 
 // How far a failed request had come: a caller retries only what is safe.

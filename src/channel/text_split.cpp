@@ -33,7 +33,7 @@ std::string_view take_line(std::string_view& text) {
 // Collects lines into messages; knows the code block it is in.
 class Pieces {
  public:
-  explicit Pieces(std::size_t max) : max_(max) {}
+  Pieces(std::size_t max, TextUnit unit) : max_(max), unit_(unit) {}
 
   void add_line(std::string_view line) {
     const auto fence = code_fence(line);
@@ -42,7 +42,7 @@ class Pieces {
       fence_.clear();
       return;
     }
-    if (fence_.empty() && !fence.empty() && line.size() <= max_ / 4) {
+    if (fence_.empty() && !fence.empty() && length(line) <= max_ / 4) {
       // Opening, closing and a little between must fit together.
       if (!fits(line, 2 * (fence.size() + 1) + 8)) flush();
       append(line);
@@ -62,16 +62,18 @@ class Pieces {
   [[nodiscard]] bool closes(std::string_view line, std::string_view fence) const {
     return fence.starts_with(fence_) && line.find_last_not_of(" \t") == line.find(fence) + fence.size() - 1;
   }
-  // Bytes of the message if a line of `more` bytes were added and the code block closed.
+  [[nodiscard]] std::size_t length(std::string_view text) const { return length_in(unit_, text); }
+  // Units of the message if a line of `more` units were added and the code block closed.
   [[nodiscard]] std::size_t size_with(std::size_t more) const {
-    return current_.size() + (blank_ ? 0 : 1) + more + (fence_.empty() ? 0 : fence_.size() + 1);
+    return current_length_ + (blank_ ? 0 : 1) + more + (fence_.empty() ? 0 : fence_.size() + 1);
   }
   [[nodiscard]] bool fits(std::string_view line, std::size_t more) const {
-    return size_with(line.size() + more) <= max_;
+    return size_with(length(line) + more) <= max_;
   }
 
   void append(std::string_view line) {
     if (!blank_) current_ += '\n';
+    current_length_ += (blank_ ? 0 : 1) + length(line);
     current_ += line;
     blank_ = false;
   }
@@ -79,7 +81,7 @@ class Pieces {
   void add_text(std::string_view line) {
     if (!fits(line, 0) && !blank_) flush();
     while (!fits(line, 0)) {
-      const auto n = split_point(line, max_ - size_with(0));
+      const auto n = split_point(line, max_ - size_with(0), unit_);
       append(line.substr(0, n));
       line.remove_prefix(n);
       flush();
@@ -93,16 +95,19 @@ class Pieces {
     if (!fence_.empty()) append(fence_);
     if (current_.find_first_not_of(" \t\n") != std::string::npos) pieces_.push_back(std::move(current_));
     current_.clear();
+    current_length_ = 0;
     blank_ = true;
     if (!fence_.empty()) append(opening_);
   }
 
   std::size_t max_;
+  TextUnit unit_;
   std::vector<std::string> pieces_;
   std::string current_;
-  bool blank_ = true;    // current_ holds no line yet
-  std::string fence_;    // of the open code block; empty: none
-  std::string opening_;  // the line that opened it
+  std::size_t current_length_ = 0;  // in units
+  bool blank_ = true;               // current_ holds no line yet
+  std::string fence_;               // of the open code block; empty: none
+  std::string opening_;             // the line that opened it
 };
 
 }  // namespace
@@ -127,27 +132,55 @@ std::string replace_invalid_utf8(std::string_view text) {
   return out;
 }
 
-std::size_t split_point(std::string_view text, std::size_t max_bytes) {
-  max_bytes = std::max<std::size_t>(max_bytes, 4);
-  if (text.size() <= max_bytes) return text.size();
+std::size_t length_in(TextUnit unit, std::string_view text) {
+  if (unit == TextUnit::bytes) return text.size();
+  std::size_t units = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte & 0xC0) != 0x80) units += byte >= 0xF0 ? 2 : 1;
+  }
+  return units;
+}
+
+std::size_t utf16_offset(std::string_view text, std::size_t n) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const auto c = decode(text.substr(at));
+    const std::size_t units = c.bytes == 4 ? 2 : 1;
+    if (n < units) return at;
+    n -= units;
+    at += c.bytes;
+  }
+  return at;
+}
+
+std::size_t split_point(std::string_view text, std::size_t max, TextUnit unit) {
+  max = std::max<std::size_t>(max, 4);
+  if (text.size() <= max || length_in(unit, text) <= max) return text.size();
   std::size_t after_blank = 0;
+  std::size_t blank_units = 0;
   std::size_t after_grapheme = 0;
   std::size_t after_code_point = 0;
   utf8proc_int32_t previous = 0;
   utf8proc_int32_t state = 0;
-  for (std::size_t at = 0; at <= max_bytes;) {
+  std::size_t units = 0;
+  for (std::size_t at = 0; units <= max && at < text.size();) {
     const auto c = decode(text.substr(at));
     if (at > 0) {
       after_code_point = at;
       if (utf8proc_grapheme_break_stateful(previous, c.value, &state)) {
         after_grapheme = at;
-        if (previous == ' ' || previous == '\t') after_blank = at;
+        if (previous == ' ' || previous == '\t') {
+          after_blank = at;
+          blank_units = units;
+        }
       }
     }
     previous = c.value;
     at += c.bytes;
+    units += unit == TextUnit::bytes ? c.bytes : c.bytes == 4 ? 2 : 1;
   }
-  if (after_blank >= max_bytes / 2) return after_blank;
+  if (blank_units >= max / 2) return after_blank;
   return after_grapheme > 0 ? after_grapheme : after_code_point;
 }
 
@@ -173,9 +206,9 @@ std::string_view code_fence(std::string_view line) {
   return line.substr(0, end);
 }
 
-std::vector<std::string> split_text(std::string_view text, std::size_t max_bytes) {
+std::vector<std::string> split_text(std::string_view text, std::size_t max, TextUnit unit) {
   const std::string valid = replace_invalid_utf8(text);
-  Pieces pieces(std::max<std::size_t>(max_bytes, 64));
+  Pieces pieces(std::max<std::size_t>(max, 64), unit);
   for (std::string_view rest = valid; !rest.empty();) pieces.add_line(take_line(rest));
   return pieces.finish();
 }

@@ -36,6 +36,30 @@ TEST(SplitPoint, PrefersTheLastBlank) {
   EXPECT_EQ(split_point("abcdefghij", 4), 4U);
 }
 
+TEST(Utf16, CountsAndFindsUnits) {
+  EXPECT_EQ(length_in(TextUnit::utf16, "aß語😀"), 5U);
+  EXPECT_EQ(length_in(TextUnit::bytes, "aß語😀"), 10U);
+  EXPECT_EQ(utf16_offset("aß語😀b", 2), 3U);
+  EXPECT_EQ(utf16_offset("aß語😀b", 4), 6U) << "the middle of a pair";
+  EXPECT_EQ(utf16_offset("aß語😀b", 5), 10U);
+  EXPECT_EQ(utf16_offset("ab", 99), 2U);
+}
+
+TEST(Utf16, SplitsByUnits) {
+  EXPECT_EQ(split_point("😀😀😀", 4, TextUnit::utf16), 8U);
+  EXPECT_EQ(split_point("äöü äöü", 5, TextUnit::utf16), 7U);
+  const auto fenced = split_text("```\n" + std::string(200, 'x') + "\n```", 100, TextUnit::utf16);
+  ASSERT_GT(fenced.size(), 2U);
+  for (const auto& piece : fenced) EXPECT_TRUE(piece.starts_with("```\n") && piece.ends_with("\n```")) << piece;
+}
+
+RC_GTEST_PROP(Utf16, EveryPieceFits, ()) {
+  const auto lines = *rc::gen::container<std::vector<std::string>>(test::any_text());
+  const auto limit = *rc::gen::inRange<std::size_t>(64, 200);
+  for (const auto& piece : split_text(join(lines, "\n"), limit, TextUnit::utf16))
+    RC_ASSERT(length_in(TextUnit::utf16, piece) <= limit);
+}
+
 TEST(SplitPoint, NeverCutsAGrapheme) {
   const std::string family = "👩‍👩‍👧";  // three people, two joiners: 18 bytes, one grapheme
   ASSERT_EQ(family.size(), 18U);

@@ -18,7 +18,7 @@
 #include "channel/channel.h"
 #include "channel/irc/casemap.h"
 #include "channel/irc/message.h"
-#include "channel/irc/token_bucket.h"
+#include "channel/token_bucket.h"
 #include "runtime/event.h"
 
 namespace talaria::irc {

@@ -1,8 +1,8 @@
-#include "channel/irc/token_bucket.h"
+#include "channel/token_bucket.h"
 
 #include <gtest/gtest.h>
 
-namespace talaria::irc {
+namespace talaria {
 namespace {
 
 using namespace std::chrono_literals;
@@ -55,4 +55,4 @@ TEST(TokenBucket, FillsUpToTheBurstOnly) {
 }
 
 }  // namespace
-}  // namespace talaria::irc
+}  // namespace talaria

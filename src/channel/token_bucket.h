@@ -7,7 +7,7 @@
 
 #include "base/time.h"
 
-namespace talaria::irc {
+namespace talaria {
 
 class TokenBucket {
  public:
@@ -45,4 +45,4 @@ class TokenBucket {
   Time last_{};
 };
 
-}  // namespace talaria::irc
+}  // namespace talaria

@@ -168,23 +168,76 @@ Complaint check_irc_channel(std::string_view text) {
       shown(text));
 }
 
-Complaint check_allow_rule(std::string_view text) {
-  if (text == "*") return std::nullopt;
-  for (const std::string_view prefix : {"account:", "nick:", "host:", "address:", "domain:", "id:"}) {
-    if (text.starts_with(prefix) && text.size() > prefix.size() && text.size() <= 300 &&
-        std::ranges::none_of(text, is_control) && text.find(' ') == std::string_view::npos) {
-      return std::nullopt;
-    }
-  }
-  return fmt::format(
-      "{} says not who may write: use \"account:NAME\", \"nick:NAME\", \"host:PATTERN\" or \"*\" for everybody (IRC), "
-      "\"address:ADDRESS\" or \"domain:DOMAIN\" (e-mail), \"id:SENDER\" (programs)",
-      shown(text));
+namespace {
+
+struct RuleWords {
+  std::string_view kind;
+  std::vector<std::string_view> prefixes;
+  std::string_view usage;
+  std::string_view person;  // an example
+};
+
+const RuleWords& rule_words(std::string_view kind) {
+  static const RuleWords table[] = {
+      {"irc", {"account:", "nick:", "host:"}, R"("account:NAME", "nick:NAME", "host:PATTERN")", R"("account:alice")"},
+      {"telegram",
+       {"user:", "username:", "chat:"},
+       R"("user:NUMBER", "username:NAME", "chat:NUMBER")",
+       R"("user:123456789")"},
+      {"program", {"id:"}, R"("id:SENDER")", R"("id:4711")"},
+  };
+  for (const RuleWords& words : table)
+    if (words.kind == kind) return words;
+  return table[0];
 }
 
-Complaint check_admin_rule(std::string_view text) {
-  if (text == "*") return "everybody can't be an administrator: name them, for example \"account:alice\"";
-  return check_allow_rule(text);
+bool is_number(std::string_view text) {
+  if (text.starts_with('-')) text.remove_prefix(1);
+  return !text.empty() && text.size() <= 18 && std::ranges::all_of(text, is_digit);
+}
+
+}  // namespace
+
+Complaint check_allow_rule(std::string_view kind, std::string_view text) {
+  if (kind == "email") return check_mail_rule(text);
+  if (text == "*") return std::nullopt;
+  const RuleWords& words = rule_words(kind);
+  for (const std::string_view prefix : words.prefixes) {
+    if (!text.starts_with(prefix) || text.size() == prefix.size() || text.size() > 300 ||
+        std::ranges::any_of(text, is_control) || text.contains(' ')) {
+      continue;
+    }
+    const auto value = text.substr(prefix.size());
+    if ((prefix == "user:" || prefix == "chat:") && !is_number(value))
+      return fmt::format("{} needs a number after the colon, as Telegram shows it to bots", shown(text));
+    if (prefix == "username:" && value.starts_with('@'))
+      return fmt::format("{}: write the name without the @", shown(text));
+    return std::nullopt;
+  }
+  return fmt::format("{} says not who may write: use {} or \"*\" for everybody", shown(text), words.usage);
+}
+
+Complaint check_admin_rule(std::string_view kind, std::string_view text) {
+  if (kind == "email") return check_mail_rule(text);
+  const auto& words = rule_words(kind);
+  if (text == "*") return fmt::format("everybody can't be an administrator: name them, for example {}", words.person);
+  if (text.starts_with("chat:"))
+    return fmt::format("a chat can't be an administrator: name people, for example {}", words.person);
+  return check_allow_rule(kind, text);
+}
+
+Complaint check_telegram_groups(std::string_view text) {
+  if (text == "addressed" || text == "all" || text == "off") return std::nullopt;
+  return fmt::format("{} is not known: use \"addressed\", \"all\" or \"off\"", shown(text));
+}
+
+Complaint check_telegram_webhook(std::string_view text) {
+  const auto parsed = boost::urls::parse_uri(text);
+  if (parsed && parsed->scheme_id() == boost::urls::scheme::https && !parsed->host().empty() &&
+      !parsed->has_userinfo() && text.size() <= 1000)
+    return std::nullopt;
+  return R"(this is no address that Telegram can post to; write for example "https://bot.example.org/hooks/NAME", )"
+         "where NAME is that of this channel";
 }
 
 Complaint check_variable_name(std::string_view text) {

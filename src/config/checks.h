@@ -24,9 +24,13 @@ using Complaint = std::optional<std::string>;
 [[nodiscard]] Complaint check_irc_nick(
     std::string_view text);  // RFC 2812, 2.3.1; at most 64 bytes, servers allow fewer
 [[nodiscard]] Complaint check_irc_user(std::string_view text);
-[[nodiscard]] Complaint check_irc_channel(std::string_view text);   // RFC 2812, 1.3
-[[nodiscard]] Complaint check_allow_rule(std::string_view text);    // of any kind: "account:…", "address:…", "*"
-[[nodiscard]] Complaint check_admin_rule(std::string_view text);    // the same without "*"
+[[nodiscard]] Complaint check_irc_channel(std::string_view text);  // RFC 2812, 1.3
+// Who may write, in the words of a kind of channel: irc "account:…", "nick:…", "host:…"; telegram "user:…",
+// "username:…", "chat:…"; both "*"; email as check_mail_rule(). An administrator is a person: neither "*" nor "chat:…".
+[[nodiscard]] Complaint check_allow_rule(std::string_view kind, std::string_view text);
+[[nodiscard]] Complaint check_admin_rule(std::string_view kind, std::string_view text);
+[[nodiscard]] Complaint check_telegram_groups(std::string_view text);   // "addressed", "all", "off"
+[[nodiscard]] Complaint check_telegram_webhook(std::string_view text);  // "https://…"
 [[nodiscard]] Complaint check_mail_rule(std::string_view text);     // "address:alice@example.org", "domain:example.org"
 [[nodiscard]] Complaint check_mail_address(std::string_view text);  // "bot@example.org", without a name
 [[nodiscard]] Complaint check_mail_tls(std::string_view text);      // "tls", "starttls", "none"

@@ -121,16 +121,27 @@ struct ProgramConfig {
   std::string account;                           // empty: any number of gateways may use it at a time
 };
 
+struct TelegramConfig {
+  std::optional<SecretRef> token;
+  std::string api_root = "https://api.telegram.org";
+  Millis poll_timeout{50'000};       // how long the server holds a poll that has nothing to tell
+  std::string groups = "addressed";  // addressed | all | off
+  double messages_per_second = 1.0;  // in one chat
+  int group_messages_per_minute = 20;
+  std::string webhook_url;  // empty: polls
+  std::optional<SecretRef> webhook_secret;
+};
+
 struct ChannelConfig {
   std::string name;  // of the table, "libera"
-  std::string kind;  // irc | email | webhook | program
+  std::string kind;  // irc | email | telegram | webhook | program
   std::string agent = "default";
-  std::vector<std::string> allow;   // "account:alice", "nick:bob", "host:*.example", "*"; e-mail: "address:…",
-                                    // "domain:…"; empty: nobody (R10)
+  std::vector<std::string> allow;   // rules of the kind (checks.h); empty: nobody (R10)
   std::vector<std::string> admins;  // the same without "*"; they need not be in `allow`
   std::string ca_file;              // PEM; empty: the system's store
   IrcConfig irc;
   EmailConfig email;
+  TelegramConfig telegram;
   WebhookConfig webhook;
   ProgramConfig program;
 };

@@ -55,7 +55,8 @@ void expect_loads(const std::filesystem::path& path, const Example& example) {
 }
 
 TEST(Documentation, ItsExamplesLoad) {
-  for (const char* name : {"configuration.md", "operating.md", "email.md", "webhooks.md", "channel-programs.md"}) {
+  for (const char* name :
+       {"configuration.md", "operating.md", "email.md", "telegram.md", "webhooks.md", "channel-programs.md"}) {
     const auto found = examples(document(name));
     EXPECT_THAT(found, testing::Not(testing::IsEmpty())) << name;
     for (const Example& example : found) expect_loads(name, example);

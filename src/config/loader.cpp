@@ -181,8 +181,10 @@ void Loader::check_agents() {
 
 void Loader::check_channel(ChannelConfig& channel) {
   check_agent_exists(channel);
-  if (channel.kind == "email") check_email(channel, "channel." + channel.name);
+  check_rules(channel);
   if (channel.kind == "irc") check_irc(channel);
+  if (channel.kind == "email") check_email(channel, "channel." + channel.name);
+  if (channel.kind == "telegram") check_telegram(channel);
   if (channel.kind == "webhook") check_webhook(channel);
   if (channel.kind == "program") check_program(channel);
 }
@@ -194,31 +196,46 @@ void Loader::check_program(const ChannelConfig& channel) {
   if (command.empty() || command.front().empty())
     mistake_at_key(path, "command",
                    "names no program; write for example command = [\"/usr/bin/python3\", \"/opt/chat.py\"]");
-  for (const auto& [key, rules] : {std::pair{"allow", &channel.allow}, std::pair{"admins", &channel.admins}}) {
-    const auto foreign =
-        std::ranges::find_if(*rules, [](const std::string& rule) { return rule != "*" && !rule.starts_with("id:"); });
-    if (foreign != rules->end() && !is_wrong(fmt::format("{}.{}", path, key)))
-      mistake_at_key(path, key, fmt::format("{} is no rule for programs, which have id:", *foreign));
-  }
+}
+
+void Loader::check_rules(const ChannelConfig& channel) {
+  const std::string path = "channel." + channel.name;
+  const auto check = [&](std::string_view key, const std::vector<std::string>& rules, auto complain) {
+    for (const std::string& rule : rules) {
+      if (auto complaint = complain(channel.kind, rule); complaint && !is_wrong(fmt::format("{}.{}", path, key)))
+        mistake_at_key(path, key, std::move(*complaint));
+    }
+  };
+  check("allow", channel.allow, check_allow_rule);
+  check("admins", channel.admins, check_admin_rule);
+}
+
+void Loader::need_each_other(const std::string& path, std::string_view one, std::string_view needs_one,
+                             std::string_view other, std::string_view needs_other) {
+  const bool has_one = outcome_.lines.contains(fmt::format("{}.{}", path, one));
+  const bool has_other = outcome_.lines.contains(fmt::format("{}.{}", path, other));
+  if (has_one && !has_other) mistake_at_key(path, one, fmt::format("needs {}, {}", other, needs_other));
+  if (has_other && !has_one) mistake_at_key(path, other, fmt::format("needs {}, {}", one, needs_one));
+}
+
+void Loader::check_telegram(const ChannelConfig& channel) {
+  const std::string path = "channel." + channel.name;
+  need_each_other(path, "webhook_url", "the address that Telegram posts to", "webhook_secret",
+                  "a reference such as \"env:TELEGRAM_WEBHOOK_SECRET\"");
+  const std::string_view root = channel.telegram.api_root;
+  constexpr std::string_view plain = "http://";
+  if (!root.starts_with(plain) || is_wrong(path + ".api_root")) return;
+  std::string host(root.substr(plain.size(), root.find('/', plain.size()) - plain.size()));
+  if (!host.ends_with(']') && host.find(':', host.find(']') + 1) == std::string::npos) host += ":80";
+  if (is_local_listen(host)) return;
+  mistake_at_key(path, "api_root", "without TLS the bot's token could be read on its way: write https://");
 }
 
 void Loader::check_irc(ChannelConfig& channel) {
   const std::string path = "channel." + channel.name;
   IrcConfig& irc = channel.irc;
-  for (const auto& [key, rules] : {std::pair{"allow", &channel.allow}, std::pair{"admins", &channel.admins}}) {
-    const auto foreign = std::ranges::find_if(
-        *rules, [](const std::string& rule) { return !check_mail_rule(rule) || rule.starts_with("id:"); });
-    if (foreign != rules->end() && !is_wrong(fmt::format("{}.{}", path, key)))
-      mistake_at_key(path, key,
-                     fmt::format("{} is a rule of another kind; IRC has account:, nick: and host:", *foreign));
-  }
-  const bool password_given = outcome_.lines.contains(path + ".sasl_password");
-  if (outcome_.lines.contains(path + ".sasl_account") && !password_given) {
-    mistake_at_key(path, "sasl_account", "needs sasl_password, a reference such as \"env:IRC_PASSWORD\"");
-  }
-  if (password_given && !outcome_.lines.contains(path + ".sasl_account")) {
-    mistake_at_key(path, "sasl_password", "needs sasl_account, the account to log in to");
-  }
+  need_each_other(path, "sasl_account", "the account to log in to", "sasl_password",
+                  "a reference such as \"env:IRC_PASSWORD\"");
   if (irc.port == 0) irc.port = irc.tls ? 6697 : 6667;
   if (irc.user.empty()) irc.user = irc.nick;
   if (irc.realname.empty()) irc.realname = "Talaria";
@@ -226,12 +243,6 @@ void Loader::check_irc(ChannelConfig& channel) {
 
 void Loader::check_email(ChannelConfig& channel, const std::string& path) {
   EmailConfig& email = channel.email;
-  for (const auto& [key, rules] : {std::pair{"allow", &channel.allow}, std::pair{"admins", &channel.admins}}) {
-    for (const std::string& rule : *rules) {
-      if (auto complaint = check_mail_rule(rule); complaint && !is_wrong(fmt::format("{}.{}", path, key)))
-        mistake_at_key(path, key, std::move(*complaint));
-    }
-  }
   for (const auto& [key, tls, server] :
        {std::tuple{"imap_tls", &email.imap_tls, &email.imap}, std::tuple{"smtp_tls", &email.smtp_tls, &email.smtp}}) {
     if (*tls == "none" && !server->host.empty() && !is_loopback_host(server->host)) {

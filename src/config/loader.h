@@ -41,6 +41,11 @@ class Loader {
   void check_webhook(const ChannelConfig& channel);
   void check_program(const ChannelConfig& channel);
   void check_agent_exists(const ChannelConfig& channel);
+  void check_rules(const ChannelConfig& channel);
+  void check_telegram(const ChannelConfig& channel);
+  // Two keys that are of use together only.
+  void need_each_other(const std::string& path, std::string_view one, std::string_view needs_one,
+                       std::string_view other, std::string_view needs_other);
 
   [[nodiscard]] bool is_wrong(std::string_view key) const;
 

@@ -10,7 +10,7 @@ constexpr double hour = 3600 * second;
 constexpr double day = 24 * hour;
 
 constexpr std::array<std::string_view, 3> agent_kinds{"openai", "command", "echo"};
-constexpr std::array<std::string_view, 4> channel_kinds{"irc", "email", "webhook", "program"};
+constexpr std::array<std::string_view, 5> channel_kinds{"irc", "email", "telegram", "webhook", "program"};
 
 const Field field_table[] = {
     {.table = "gateway",
@@ -185,7 +185,7 @@ const Field field_table[] = {
      .name = "kind",
      .required = true,
      .example = "\"irc\"",
-     .doc = "What the channel ties to: irc, email, webhook (services that report by HTTP, and replies "
+     .doc = "What the channel ties to: irc, email, telegram, webhook (services that report by HTTP, and replies "
             "sent by HTTP), program (a channel in any language, started by the gateway).",
      .slot = [](const Place& place) -> Slot { return &place.channel->kind; }},
     {.table = "channel.*",
@@ -196,23 +196,23 @@ const Field field_table[] = {
      .slot = [](const Place& place) -> Slot { return &place.channel->agent; }},
     {.table = "channel.*",
      .name = "allow",
-     .kinds = "irc email program",
-     .check = check_allow_rule,
+     .kinds = "irc email telegram program",
      .otherwise = "nobody is answered",
      .example = "[\"account:alice\", \"nick:bob\"]",
-     .doc = "Who is answered: \"account:NAME\" (logged in to the server's services; safe), \"nick:NAME\" (anybody can "
-            "take a free nick), "
-            "\"host:PATTERN\" with * and ?, or \"*\" for everybody; by e-mail \"address:ADDRESS\" and "
-            "\"domain:DOMAIN\".",
+     .doc =
+         "Who is answered: \"account:NAME\" (logged in to the server's services; safe), \"nick:NAME\" (anybody can "
+         "take a free nick), "
+         "\"host:PATTERN\" with * and ? on IRC; \"user:NUMBER\" (safe), \"username:NAME\" (without @), \"chat:NUMBER\" "
+         "(everybody in that group) on Telegram; \"*\" for everybody; by e-mail \"address:ADDRESS\" and "
+         "\"domain:DOMAIN\".",
      .slot = [](const Place& place) -> Slot { return &place.channel->allow; }},
     {.table = "channel.*",
      .name = "admins",
-     .kinds = "irc email program",
-     .check = check_admin_rule,
+     .kinds = "irc email telegram program",
      .otherwise = "nobody",
      .example = "[\"account:alice\"]",
      .doc = "Who may use administrators' commands, such as /restart, and is answered whatever allow says: rules as in "
-            "allow, without \"*\". Anybody can take a free nick: prefer \"account:NAME\".",
+            "allow, without \"*\". Anybody can take a free nick: prefer \"account:NAME\", on Telegram \"user:NUMBER\".",
      .slot = [](const Place& place) -> Slot { return &place.channel->admins; }},
     {.table = "channel.*",
      .name = "server",
@@ -230,7 +230,7 @@ const Field field_table[] = {
      .slot = [](const Place& place) -> Slot { return &place.channel->irc.tls; }},
     {.table = "channel.*",
      .name = "ca_file",
-     .kinds = "irc email webhook",
+     .kinds = "irc email telegram webhook",
      .check = check_absolute_path,
      .otherwise = "the system's certificates",
      .example = "\"/etc/ssl/certs/company.pem\"",
@@ -514,6 +514,72 @@ const Field field_table[] = {
      .example = "\"chat.example.org bot\"",
      .doc = "The public name of the account that the program uses: no two gateways of this machine use it at a time.",
      .slot = [](const Place& place) -> Slot { return &place.channel->program.account; }},
+
+    {.table = "channel.*",
+     .name = "token",
+     .kinds = "telegram",
+     .required = true,
+     .example = "\"file:/etc/talaria/telegram.token\"",
+     .doc = "A reference to the bot's token, as BotFather gave it.",
+     .slot = [](const Place& place) -> Slot { return &place.channel->telegram.token; }},
+    {.table = "channel.*",
+     .name = "api_root",
+     .kinds = "telegram",
+     .check = check_base_url,
+     .example = "\"https://api.telegram.org\"",
+     .doc =
+         "The address of the Bot API server, for those who run their own. Without TLS only on this machine: the token "
+         "goes there.",
+     .slot = [](const Place& place) -> Slot { return &place.channel->telegram.api_root; }},
+    {.table = "channel.*",
+     .name = "poll_timeout",
+     .kinds = "telegram",
+     .least = second,
+     .most = 300 * second,
+     .example = "\"50s\"",
+     .doc = "How long Telegram holds a request for messages when there are none. A connection that says nothing for "
+            "somewhat longer is taken for dead and replaced.",
+     .slot = [](const Place& place) -> Slot { return &place.channel->telegram.poll_timeout; }},
+    {.table = "channel.*",
+     .name = "groups",
+     .kinds = "telegram",
+     .check = check_telegram_groups,
+     .example = "\"addressed\"",
+     .doc = "What is answered in groups: \"addressed\" (mentions of the bot, replies to it, commands with its name), "
+            "\"all\" (whatever Telegram lets the bot see), or \"off\".",
+     .slot = [](const Place& place) -> Slot { return &place.channel->telegram.groups; }},
+    {.table = "channel.*",
+     .name = "messages_per_second",
+     .kinds = "telegram",
+     .least = 0.01,
+     .most = 30,
+     .example = "1.0",
+     .doc = "How fast messages are sent and edited in one chat; Telegram refuses more than about one a second.",
+     .slot = [](const Place& place) -> Slot { return &place.channel->telegram.messages_per_second; }},
+    {.table = "channel.*",
+     .name = "group_messages_per_minute",
+     .kinds = "telegram",
+     .least = 1,
+     .most = 1'800,
+     .example = "20",
+     .doc = "How many messages are sent in one group in a minute; Telegram refuses more than about twenty.",
+     .slot = [](const Place& place) -> Slot { return &place.channel->telegram.group_messages_per_minute; }},
+    {.table = "channel.*",
+     .name = "webhook_url",
+     .kinds = "telegram",
+     .check = check_telegram_webhook,
+     .otherwise = "messages are fetched by long polling",
+     .example = "\"https://bot.example.org/hooks/NAME\"",
+     .doc = "Where Telegram posts messages to, in place of polling: a public address that leads to /hooks/NAME of the "
+            "API, NAME being the channel's; needs webhook_secret.",
+     .slot = [](const Place& place) -> Slot { return &place.channel->telegram.webhook_url; }},
+    {.table = "channel.*",
+     .name = "webhook_secret",
+     .kinds = "telegram",
+     .otherwise = "none, no webhook",
+     .example = "\"file:/etc/talaria/telegram.webhook-secret\"",
+     .doc = "A reference to a secret that Telegram sends along with each post: 1 to 256 letters, digits, _ and -.",
+     .slot = [](const Place& place) -> Slot { return &place.channel->telegram.webhook_secret; }},
 };
 
 }  // namespace

@@ -32,6 +32,8 @@ std::string with_line(const Field& field, std::string_view line) {
     out += "trusted_authserv = 'mx.example.org'\n";
   if (field.name == "sasl_account") out += "sasl_password = 'env:X'\n";
   if (field.name == "sasl_password") out += "sasl_account = 'x'\n";
+  if (field.name == "webhook_url") out += "webhook_secret = 'env:X'\n";
+  if (field.name == "webhook_secret") out += "webhook_url = 'https://bot.example/hooks/c'\n";
   if (kind == "webhook") {
     for (const auto& [key, value] :
          {std::pair("scheme", "'github'"), std::pair("secret", "'env:X'"), std::pair("url", "'https://h.example'"),

@@ -8,6 +8,7 @@
 #include "channel/email/email.h"
 #include "channel/irc/irc.h"
 #include "channel/program/program.h"
+#include "channel/telegram/telegram.h"
 #include "channel/webhook/signature.h"
 #include "channel/webhook/webhook.h"
 #include "runtime/log.h"
@@ -63,6 +64,10 @@ Wiring resolve_secrets(LoadOutcome& loaded, const std::string& file, SecretsFor 
     resolve_webhook(channel, secrets);
     for (const auto& [variable, ref] : channel.program.environment)
       secrets.environment.push_back(variable + "=" + resolve(ref, "channel." + name + ".environment"));
+    if (channel.telegram.token) secrets.token = resolve(*channel.telegram.token, "channel." + name + ".token");
+    if (channel.telegram.webhook_secret) {
+      secrets.webhook_secret = resolve(*channel.telegram.webhook_secret, "channel." + name + ".webhook_secret");
+    }
   }
   return wiring;
 }
@@ -90,6 +95,9 @@ std::unique_ptr<Channel> make_channel(const ChannelConfig& channel, const Wiring
     };
     return make_program_channel(channel, {secrets.environment, wiring.hidden_environment}, std::move(executor), clock,
                                 log);
+  }
+  if (channel.kind == "telegram") {
+    return make_telegram_channel(channel, {secrets.token, secrets.webhook_secret}, std::move(executor), clock);
   }
   return make_irc_channel(channel, {secrets.sasl_password, secrets.server_password}, std::move(executor), clock);
 }

@@ -19,9 +19,11 @@ struct Wiring {
   std::vector<std::string> api_keys;
   std::map<std::string, std::string> agent_keys;  // by agent
   struct ChannelSecrets {
-    std::string sasl_password, server_password, password;
-    std::string webhook_secret, webhook_sign_secret;
-    std::vector<std::string> environment;  // "NAME=secret", of a channel program
+    std::string sasl_password, server_password;       // irc
+    std::string password;                             // email
+    std::string token;                                // telegram
+    std::string webhook_secret, webhook_sign_secret;  // webhook; the first telegram, too
+    std::vector<std::string> environment;             // "NAME=secret", of a channel program
     friend bool operator==(const ChannelSecrets&, const ChannelSecrets&) = default;
   };
   std::map<std::string, ChannelSecrets> channel_secrets;  // by channel

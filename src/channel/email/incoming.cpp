@@ -86,7 +86,8 @@ std::variant<Incoming, Skipped> read_mail(const Fetched& fetched, const Incoming
 
   Mail mail = parse_mail(fetched.bytes);
   if (mail.report) return Skipped{"it is a report of a mail server", id};
-  if (fetched.size > static_cast<std::int64_t>(fetched.bytes.size())) mail.cut = true;
+  // Not compared with what came: some servers only guess at sizes.
+  if (fetched.size > static_cast<std::int64_t>(max_mail)) mail.cut = true;
 
   const std::string subject = base_subject(decode_words(header.get("Subject")));
   AnswerTo answer_to{.message_id = ids.empty() ? "" : id, .subject = subject, .references = references_of(header)};

@@ -79,7 +79,7 @@ TEST(IncomingMail, IsPassedOverWithAReason) {
 
 TEST(IncomingMail, WhatWasCutSaysSo) {
   auto result =
-      read_mail({.uid = 1, .bytes = "From: alice@example.org\n\nx", .size = 1'000'000, .received_at = 1}, rules());
+      read_mail({.uid = 1, .bytes = "From: alice@example.org\n\nx", .size = 100'000'000, .received_at = 1}, rules());
   EXPECT_THAT(std::get<Incoming>(result).event.text, HasSubstr("was left out"));
 }
 

@@ -58,7 +58,7 @@ Task<Result<>> MailboxReader::read_new(ImapClient& client) {
   for (;;) {
     const std::uint32_t first = cursor_.uid + 1;
     std::uint32_t last = 0;
-    if (known_end_ > first) last = std::min(known_end_ - 1, first + (window - 1));
+    if (known_end_ > first) last = first + std::min(known_end_ - 1 - first, window - 1);
     auto uids = co_await client.search(first, last, renumbered_ && cursor_.since > day ? cursor_.since - day : 0);
     if (!uids) co_return std::unexpected(uids.error());
     int since_saved = 0;

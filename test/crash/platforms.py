@@ -215,6 +215,7 @@ class Model:
         self.history = history
         self.counts: dict[str, int] = {}
         self._held: set[str] = set()
+        self._stalled: set[str] = set()
         self._changed = threading.Condition()
         model = self
 
@@ -241,10 +242,15 @@ class Model:
     def hold(self, *prompts: str) -> None:
         self._held = set(prompts)
 
+    def stall(self, *prompts: str) -> None:
+        """Streamed answers to these stop after their beginning, until release()."""
+        self._stalled = set(prompts)
+
     def release(self, *prompts: str) -> None:
         """Lets the named prompts go; without a name all."""
         with self._changed:
             self._held -= set(prompts) if prompts else self._held
+            self._stalled -= set(prompts) if prompts else self._stalled
             self._changed.notify_all()
 
     def _answer(self, handler) -> None:
@@ -269,7 +275,10 @@ class Model:
         handler.send_header("Connection", "close")
         handler.end_headers()
         handler.close_connection = True
-        for piece, reason in [*((word + " ", None) for word in text.split(" ")), ("", "stop")]:
+        for number, (piece, reason) in enumerate([*((word + " ", None) for word in text.split(" ")), ("", "stop")]):
+            if number == 2:  # the beginning is out
+                with self._changed:
+                    self._changed.wait_for(lambda: prompt not in self._stalled)
             chunk = {"id": "m", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [
                 {"index": 0, "delta": {"content": piece}, "finish_reason": reason}]}
             handler.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())

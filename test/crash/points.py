@@ -49,7 +49,8 @@ def make_template() -> pathlib.Path:
 
 
 def make_world(scenario: Scenario, template: pathlib.Path) -> World:
-    return World(agent=scenario.agent, template=template if scenario.keeps_home else None, folder=FOLDER)
+    return World(agent=scenario.agent, template=template if scenario.keeps_home else None, folder=FOLDER,
+                 sides=scenario.sides)
 
 
 def count_calls(name: str, template: pathlib.Path) -> tuple[int, float]:

@@ -9,15 +9,18 @@ import signal
 import sqlite3
 import time
 
+from hook_side import HookSide
 from judge import MOST_DEATHS, Verdict, judge_chat, judge_ledger, judge_requests
 from platforms import REPEAT, Gone
 from support.talaria import REPO
+from telegram_side import TelegramSide
 from world import World
 
 
 class Scenario:
     name = ""
     agent = "default"
+    sides: tuple = ()  # further platforms
     from_signal = True  # counting begins in act(); else with the first call of the process
     ends = False        # act() itself leads to the end of the process
     restarts = 0        # times that the process executes itself again
@@ -293,6 +296,76 @@ class ByHand(Scenario):
         return verdict
 
 
+class Telegram(Scenario):
+    """Telegram: receive, answer, receipt; one who asks twice, and an answer that is shown while it is written."""
+    name = "telegram"
+    agent = "model"
+    sides = (TelegramSide,)
+
+    def prepare(self, world: World) -> None:
+        world.model.stall("slow")
+
+    def settle_in(self, world: World) -> None:
+        world.until_up()
+        side = world.side(TelegramSide)
+        side.wait(lambda: side.of("getUpdates"), what="a poll")
+
+    def act(self, world: World) -> None:
+        side = world.side(TelegramSide)
+        side.ask("ann", "one")
+        side.ask("bob", "two")
+        side.ask("ann", "three")
+        side.until_told("one", "two", "three")
+        side.ask("bob", "slow")
+        side.until_told("slow for")  # its beginning
+        world.model.release("slow")
+        side.until_told("slow for the 1. time")
+
+    def heal(self, world: World) -> None:
+        world.model.release()
+        super().heal(world)
+        side = world.side(TelegramSide)
+        side.ask("ann", "last")
+        side.until_told(*(text for _, text in side.asked))
+        world.until_settled()
+
+    def judge(self, world: World) -> Verdict:
+        verdict = world.side(TelegramSide).judge(self.is_answer)
+        verdict.broken += self.judge_store(world)
+        return verdict
+
+
+class Hooked(Scenario):
+    """Webhooks: a signed report comes in, its answer leaves as a signed webhook. Senders go on until they are told 2xx."""
+    name = "webhook"
+    sides = (HookSide,)
+    texts = ("one", "two", "three")
+
+    def settle_in(self, world: World) -> None:
+        world.until_ready()
+
+    def act(self, world: World) -> None:
+        side = world.side(HookSide)
+        for text in self.texts:
+            if not side.send(world, text):
+                world.history.until(lambda: False, 1, "the death that cut the connection")
+        side.until_hooked(*self.texts)
+
+    def heal(self, world: World) -> None:
+        world.until_ready()
+        side = world.side(HookSide)
+        for text in self.texts:
+            if not side.send(world, text):
+                raise AssertionError(f"{text!r} is not taken by a gateway that is ready: {side.told[text]}")
+        side.until_hooked(*self.texts)
+        world.until_settled()
+
+    def judge(self, world: World) -> Verdict:
+        verdict = world.side(HookSide).judge()
+        verdict.broken += self.judge_store(world)
+        return verdict
+
+
 def run_to_death(world: World, scenario: Scenario, quiet: float) -> None:
     """Lets the scenario act beside the traced process; one that nobody killed in it is killed when all was quiet for `quiet` seconds."""
     try:
@@ -306,4 +379,4 @@ def run_to_death(world: World, scenario: Scenario, quiet: float) -> None:
         pass
 
 
-ALL = {scenario.name: scenario for scenario in (Chat, Requests, Drain, Unsure, ByHand, Life, Recovery, Migration)}
+ALL = {scenario.name: scenario for scenario in (Chat, Requests, Drain, Unsure, ByHand, Life, Recovery, Migration, Telegram, Hooked)}

@@ -18,10 +18,14 @@ from platforms import Gone
 from points import FOLDER
 from support.talaria import binary
 from support.torture import report, rounds
-from traffic import ALL, PEOPLE
+from hook_side import HookSide, HookTraffic
+from telegram_side import TelegramSide, TelegramTraffic
+from traffic import PEOPLE, Chat, Requests
 from world import World
 
 SEED = int(os.environ.get("TALARIA_SEED", time.time_ns() % 1_000_000))
+SIDES = (TelegramSide, HookSide)
+TRAFFIC = (Chat, Requests, TelegramTraffic, HookTraffic)
 ENDS = 100  # of one life with one store
 
 
@@ -51,10 +55,10 @@ def live(seed: int, ends: int) -> dict:
     """One home through `ends` ends, and what came of it."""
     dice = random.Random(seed)
     done: collections.Counter = collections.Counter()
-    with World(folder=FOLDER, people=PEOPLE, more="".join(kind.config for kind in ALL)) as world:
+    with World(folder=FOLDER, people=PEOPLE, sides=SIDES) as world:
         program = str(world.folder / "talaria")
         shutil.copy2(binary(), program)
-        traffics = [kind(world, random.Random(dice.random())) for kind in ALL]
+        traffics = [kind(world, random.Random(dice.random())) for kind in TRAFFIC]
         world.start()
         for traffic in traffics:
             traffic.start()

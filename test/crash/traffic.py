@@ -42,8 +42,6 @@ class Traffic:
 
 class Chat(Traffic):
     """People on IRC."""
-    config = ""
-
     def one(self, number: int) -> None:
         self.world.irc.say(self.dice.choice(PEOPLE), f"irc {number}", only_up=True)
 
@@ -54,8 +52,6 @@ class Chat(Traffic):
 
 class Requests(Traffic):
     """A client of the API. Cut off, it asks again under the same key; answered, now and then, too."""
-    config = ""
-
     def __init__(self, world: World, dice: random.Random):
         super().__init__(world, dice)
         self.answers: dict[str, set[str]] = {}
@@ -88,5 +84,3 @@ class Requests(Traffic):
             verdict.doubled += self.world.model.counts.get(prompt, 0) > 1
         return verdict
 
-
-ALL = (Chat, Requests)

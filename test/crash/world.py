@@ -55,7 +55,8 @@ class World:
     """`template`: a home's state directory to begin with. `history`: goes on with an earlier one's (its platforms, too)."""
 
     def __init__(self, agent: str = "default", template: pathlib.Path | None = None, folder: pathlib.Path | None = None,
-                 people: tuple[str, ...] = ("ann", "bob"), more: str = ""):
+                 people: tuple[str, ...] = ("ann", "bob"), sides: tuple = ()):
+        """`sides`: classes of further platforms, each made with the history, asked for its config(agent) and closed at the end."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="crash-", dir=folder))
         self.home = self.folder / "home"
         self.home.mkdir(mode=0o700)
@@ -64,12 +65,13 @@ class World:
         self.history = History()
         self.irc = IrcServer(self.history)
         self.model = Model(self.history)
+        self.sides = [side(self.history) for side in sides]
         # 127.0.0.0/8 is all loopback: with an address of its own, no other test takes the port between two starts.
         own = os.getpid()
         self.address, self.port = f"127.{64 + (own >> 16)}.{own >> 8 & 255}.{own & 255}", free_port()
         config = self.home / "config.toml"
         config.write_text(CONFIG.format(api=f"{self.address}:{self.port}", model=self.model.url, irc=self.irc.port, agent=agent,
-                                        people=", ".join(f'"nick:{who}"' for who in people)) + more)
+                                        people=", ".join(f'"nick:{who}"' for who in people)) + "".join(side.config(agent) for side in self.sides))
         config.chmod(0o600)
         self.process: subprocess.Popen | None = None
         self.pid = 0
@@ -86,11 +88,16 @@ class World:
         if self.process and self.process.poll() is None:
             self.process.kill()  # a tracer takes what it traces along
             self.process.wait()
+        for side in self.sides:
+            side.close()
         self.irc.close()
         self.model.close()
         os.close(self._terminal)
         os.close(self._stdin)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def side(self, kind: type):
+        return next(side for side in self.sides if isinstance(side, kind))
 
     # ---- processes
 
@@ -104,10 +111,13 @@ class World:
         self.told = []
         self.irc.catch_up()
         self.model.catch_up()
+        for side in self.sides:
+            side.catch_up()
         log = self.folder / f"log-{self.history.run + 1}"
         self.history.process_began()
         self.process = subprocess.Popen([*words, str(binary()), "gateway", "run"], cwd=self.home, stdin=self._stdin,
-                                        env={"PATH": "/usr/bin:/bin", "HOME": str(self.home), "TALARIA_HOME": str(self.home), "KEY": KEY},
+                                        env={"PATH": "/usr/bin:/bin", "HOME": str(self.home), "TALARIA_HOME": str(self.home), "KEY": KEY,
+                                             **{name: value for side in self.sides for name, value in side.secrets.items()}},
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
         self.pid = int(self.process.stdout.readline().split()[1]) if self.traced else self.process.pid
         threading.Thread(target=self._watch, args=(self.process, log), daemon=True).start()

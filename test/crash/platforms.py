@@ -236,7 +236,7 @@ class Model:
         self._server.close()
 
     def catch_up(self) -> None:
-        if not self._held:  # one that is held is seen already
+        if not self._held and not self._stalled:  # one that is held is seen already
             self._server.catch_up()
 
     def hold(self, *prompts: str) -> None:

@@ -121,8 +121,10 @@ Line failed(Reader& in) {
   failed.error.fate = fate == "retry" ? Fate::retry : fate == "dead" ? Fate::dead : Fate::unknown;
   failed.error.what = printable(in.text("what"));
   const double wait = in.number("retry_after");
-  if (!(wait >= 0 && wait <= longest_wait)) in.complain("retry_after", "must be 0 to 86400 seconds");
-  failed.error.retry_after = Millis(static_cast<std::int64_t>(wait * 1'000));
+  if (wait >= 0 && wait <= longest_wait)
+    failed.error.retry_after = Millis(static_cast<std::int64_t>(wait * 1'000));
+  else
+    in.complain("retry_after", "must be 0 to 86400 seconds");
   return failed;
 }
 

@@ -330,7 +330,12 @@ class Telegram(Scenario):
         world.until_settled()
 
     def judge(self, world: World) -> Verdict:
-        verdict = world.side(TelegramSide).judge(self.is_answer)
+        # Killed between a beginning and its receipt, nobody knows that message any more: it stays as it is, and counts as the copy that the
+        # marked answer repeats. No one may be left with a beginning alone.
+        side = world.side(TelegramSide)
+        verdict = side.judge(lambda text, reply: self.is_answer(text, reply) or reply == f"{text} for")
+        verdict.broken += [f"{text!r} was only begun to be answered" for _, text in side.asked
+                           if not any(self.is_answer(text, told.removeprefix(REPEAT)) for told in side.texts())]
         verdict.broken += self.judge_store(world)
         return verdict
 

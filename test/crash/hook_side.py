@@ -20,7 +20,7 @@ class HookSide:
 
     def __init__(self, history: History):
         self.history = history
-        self.told: dict[str, int] = {}  # text → the status that its sender was told at last
+        self.told: dict[str, int] = {}  # text → the status that its sender was told: the first 2xx, else the last
         self.taken: list[tuple[str, str]] = []  # webhook-id, text
         side = self
 
@@ -62,7 +62,8 @@ sign_secret = "env:HOOK_SECRET"
             status, _, _ = post(f"{world.address}:{world.port}", "hook", body, standard(SECRET, body, "msg-" + text.replace(" ", "-")))
         except (OSError, http.client.HTTPException):
             status = 0
-        self.told[text] = status
+        if self.told.get(text, 0) // 100 != 2:  # taken once is taken, whatever becomes of a redelivery
+            self.told[text] = status
         return 200 <= status < 300
 
     def until_hooked(self, *texts: str) -> None:

@@ -125,13 +125,13 @@ def all_suites() -> list[Suite]:
               {"asan": [f"fuzz_{name}" for name in fuzz_names()]}),
         Suite("quickstart", "./quickstart --say", quickstart, release),
         Suite("irc", "conversations on real IRC servers, at their pace", pytest("test/e2e/irc", 900), {**with_model, "npm": []}, waits=True),
-        Suite("e2e", "the real binary, one file per behaviour", pytest("test/e2e", 900, "--ignore=test/e2e/irc"), {**with_model, "npm": []}),
+        Suite("e2e", "the real binary, one file per behaviour", pytest("test/e2e", 1500, "--ignore=test/e2e/irc"), {**with_model, "npm": []}),
         Suite("judges", "the clients that users use", pytest("test/judges", 600), {**with_model, "npm": []}),
         Suite("lab", "the life cycle under a real systemd", pytest("test/lab", 1200), release),
         Suite("crash", "killed at every point, and power cuts", pytest("test/crash", 600),
               {"release": ["talaria", "crash_tracer"]}),
         Suite("bench", "the benchmark's programs work (no figures)", bench, release),
-        Suite("tidy", "clang-tidy over src/", command("tools/tidy", seconds=900), release),
+        Suite("tidy", "clang-tidy over src/", command("tools/tidy", seconds=1800), release),
     ]
 
 

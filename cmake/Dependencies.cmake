@@ -1,4 +1,8 @@
 # Debian 12 packages; tools/install-packages lists them.
+#
+# A shared library costs each start its mapping and the search for its symbols, and each idle gateway its pages. So what is ours alone
+# is linked in. Shared stay: OpenSSL, whose mends must reach us without a new build of ours; and what has no archive in Debian.
+set(Boost_USE_STATIC_LIBS ON)
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenSSL 3 REQUIRED)
@@ -8,16 +12,15 @@ find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp REQUIRED CONFIG)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
-pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
-pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
-pkg_check_modules(CMARK REQUIRED IMPORTED_TARGET libcmark-gfm)
-find_library(CMARK_EXTENSIONS cmark-gfm-extensions REQUIRED)
+find_library(SQLITE libsqlite3.a REQUIRED)
+find_library(UTF8PROC libutf8proc.a REQUIRED)
+find_library(CMARK_EXTENSIONS libcmark-gfm-extensions.a REQUIRED)
+find_library(CMARK libcmark-gfm.a REQUIRED)
 
 add_library(talaria_deps INTERFACE)
 target_link_libraries(talaria_deps INTERFACE
   Boost::headers Boost::json Boost::url OpenSSL::SSL OpenSSL::Crypto fmt::fmt spdlog::spdlog prometheus-cpp::core
-  PkgConfig::SYSTEMD PkgConfig::SQLITE PkgConfig::UTF8PROC ${CMARK_EXTENSIONS}
-  PkgConfig::CMARK Threads::Threads)
+  PkgConfig::SYSTEMD ${SQLITE} ${UTF8PROC} ${CMARK_EXTENSIONS} ${CMARK} Threads::Threads ${CMAKE_DL_LIBS})
 target_compile_definitions(talaria_deps INTERFACE
   BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED BOOST_BEAST_SEPARATE_COMPILATION
   SPDLOG_FMT_EXTERNAL TALARIA_VERSION="${PROJECT_VERSION}")

@@ -15,7 +15,9 @@ namespace talaria {
 
 namespace {
 
-constexpr Millis least_pause{250};
+// The kernel tells of a route while its link still comes up, and routes come in bursts. A question that is asked too
+// early is lost, and asked again after a second (RFC 6298 section 2, tcp(7); ARP, arp(7)).
+constexpr Millis settling{100};
 
 // A route of the table "local" is an address of this machine, nothing more.
 bool leads_out(std::string_view payload) {
@@ -66,8 +68,8 @@ Task<> NetworkWatch::run() {
     // ENOBUFS: there was more than the kernel could keep for us, so something has changed (netlink(7)).
     if (n < 0 && errno == ENOBUFS) changed = true;
     if (!changed) continue;
+    co_await sleep_for(settling);
     back_.pulse();
-    co_await sleep_for(least_pause);
   }
 }
 

@@ -22,7 +22,7 @@ class NetworkWatch {
   [[nodiscard]] Result<> open();
   // Until cancelled.
   Task<> run();
-  // Pulsed when the network may be back, at most four times a second.
+  // Pulsed 0.1 s after the network may have come back, at most ten times a second.
   [[nodiscard]] Event& back() { return back_; }
 
  private:

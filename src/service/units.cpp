@@ -43,8 +43,9 @@ constexpr std::string_view unit_section_end = "StartLimitIntervalSec=0\n";
 
 constexpr std::string_view system_sandbox = R"(
 # The sandbox. Left open on purpose: the network (platforms and models), executable memory (agents with a JIT compiler), and
-# /proc (who sent a signal is part of the record of an end). Without ProtectKernelTunables= and ProtectHostname=: both forbid
-# what takes root or a capability, which nothing here has or can get, and cost every start a third of its sandbox.
+# /proc (who sent a signal is part of the record of an end). Without ProtectHostname= and the ProtectKernel…= and
+# ProtectControlGroups= ones: they forbid what takes root or a capability, which nothing here has or can get, and every
+# start would pay for them with mounts and filters of its own.
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=
@@ -54,9 +55,6 @@ PrivateTmp=yes
 PrivateDevices=yes
 PrivateUsers=yes
 ProtectClock=yes
-ProtectControlGroups=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -202,9 +200,15 @@ Result<std::string> render_user_drop_in(std::string_view user) {
   if (user.empty() || user.size() > 31 || user.front() == '-' || !std::ranges::all_of(user, good))
     return fail(ErrorKind::invalid, fmt::format("\"{}\" is not the name of a user", user));
   // The service's own account may lose its IPC objects with it (RemoveIPC=yes); a person's must not.
-  // Root may write the kernel's tunables even without any capability.
+  // Root may write the kernel's tunables and the control groups, and read what modules are, even without any
+  // capability.
+  constexpr std::string_view for_root =
+      "ProtectKernelTunables=yes\n"
+      "ProtectKernelModules=yes\n"
+      "ProtectKernelLogs=yes\n"
+      "ProtectControlGroups=yes\n";
   return header("50-run-as-user.conf", "another file beside this one") +
-         fmt::format("[Service]\nUser={}\nRemoveIPC=no\n{}", user, user == "root" ? "ProtectKernelTunables=yes\n" : "");
+         fmt::format("[Service]\nUser={}\nRemoveIPC=no\n{}", user, user == "root" ? for_root : std::string_view());
 }
 
 Result<int> parse_systemd_version(std::string_view text) {

@@ -1,5 +1,6 @@
 #include "service/units.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -150,8 +151,11 @@ TEST(UserDropIn, TakesUserNamesOnly) {
 }
 
 TEST(UserDropIn, ProtectsFromRootWhatOnlyRootMayWrite) {
-  EXPECT_EQ(parse(*render_user_drop_in("root"))["Service.ProtectKernelTunables"], Values{"yes"});
-  EXPECT_THAT(*render_user_drop_in("alice"), Not(HasSubstr("ProtectKernelTunables")));
+  for (const char* directive :
+       {"ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups"}) {
+    EXPECT_EQ(parse(*render_user_drop_in("root"))[fmt::format("Service.{}", directive)], Values{"yes"}) << directive;
+    EXPECT_THAT(*render_user_drop_in("alice"), Not(HasSubstr(directive)));
+  }
 }
 
 TEST(IsOurFile, OnlyWithTheMarkInTheFirstLine) {

@@ -7,7 +7,7 @@ import pytest
 
 from gateway import CONFIG
 from lab import wait_until
-from support.torture import report, rounds
+from support.torture import FULL, report, rounds
 
 AWAY = rounds(8, 600)  # seconds
 CHANNEL = """
@@ -71,5 +71,5 @@ def test_back_at_once_when_the_network_is(gateway, away):
     wait_until(lambda: channel(gateway)["state"] == "up", 10, "the channel is up")
     took = time.monotonic() - began
     report("L6 network", scope=gateway.scope, away_seconds=AWAY, healed_seconds=round(took, 2))
-    assert took <= 3  # the promise is 1 s; the rest is the margin of a busy machine
+    assert took <= (1 if FULL else 3)  # the promise is 1 s; the rest is the margin of a machine that is busy with other tests
     gateway.assert_never_failed()

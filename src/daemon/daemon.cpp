@@ -1,5 +1,7 @@
 #include "daemon/daemon.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 
 #include "process/reaper.h"
@@ -126,6 +128,9 @@ Task<> Daemon::retire_old_rows() {
       auto retired = co_await store_->write([before](Database& db) { return retire(db, before, 200); });
       gone = retired ? *retired : 0;
     } while (gone > 0);
+    // What a burst of messages took is given back (malloc_trim(3)), on the store's thread: it walks through all the
+    // heap.
+    (void)co_await store_->read([](Database&) -> Result<int> { return ::malloc_trim(0); });
   }
 }
 

@@ -71,7 +71,7 @@ GatewayExit gateway_main(GatewayOptions options) {
   }
   block_signals();
   handle_crashes();
-  ::mallopt(M_ARENA_MAX, 2);  // few threads, little memory
+  ::mallopt(M_ARENA_MAX, 1);  // two busy threads: an arena for each would only hold memory twice
   ::umask(0077);
 
   LoadOutcome loaded = load_config_file(options.paths.config_file);

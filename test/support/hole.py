@@ -7,12 +7,14 @@ import threading
 
 
 class Hole:
-    def __init__(self, port: int):
+    def __init__(self, port: int, host: str = "127.0.0.1", at: int = 0):
+        """To 127.0.0.1:port, from a port of its own choice, or from host:at."""
         self._to = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, at))
         self.port = self._listener.getsockname()[1]
         self._generation = 0  # connections of an earlier one are swallowed
         self.connections = 0
+        self._far: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> "Hole":
@@ -25,6 +27,14 @@ class Hole:
         """From now on nothing comes out of the connections that there are."""
         self._generation += 1
 
+    def give_up(self) -> None:
+        """The server has heard nothing for long enough: it closes all connections."""
+        for far in list(self._far):
+            try:
+                far.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # closed already
+
     def _accept(self) -> None:
         while True:
             try:
@@ -36,6 +46,7 @@ class Hole:
 
     def _relay(self, near: socket.socket, generation: int) -> None:
         with near, socket.create_connection(("127.0.0.1", self._to)) as far, selectors.DefaultSelector() as selector:
+            self._far.add(far)
             selector.register(near, selectors.EVENT_READ, far)
             selector.register(far, selectors.EVENT_READ, near)
             try:
@@ -53,3 +64,5 @@ class Hole:
                         key.data.sendall(data)
             except OSError:
                 return
+            finally:
+                self._far.discard(far)

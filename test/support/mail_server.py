@@ -141,8 +141,8 @@ def missing() -> str:
     return ""
 
 
-def make_certificates(directory: pathlib.Path) -> dict[str, pathlib.Path]:
-    """An authority, and a certificate for localhost that it signed, valid for two days."""
+def make_certificates(directory: pathlib.Path, *names: str) -> dict[str, pathlib.Path]:
+    """An authority, and a certificate for localhost and these names that it signed, valid for two days."""
     def openssl(*arguments):
         subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
@@ -150,7 +150,7 @@ def make_certificates(directory: pathlib.Path) -> dict[str, pathlib.Path]:
     openssl("req", "-x509", *new_key, "-days", "2", "-subj", "/CN=test authority",
             "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", "ca.key", "-out", "ca.pem")
     openssl("req", *new_key, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr")
-    (directory / "extensions").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    (directory / "extensions").write_text(f"subjectAltName={','.join(f'DNS:{name}' for name in ('localhost', *names))},IP:127.0.0.1\n")
     openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
             "-extfile", "extensions", "-out", "server.pem")
     for name in ("server.key", "server.pem", "ca.pem"):
@@ -165,14 +165,15 @@ def listens(port: int) -> bool:
 
 
 class MailServer:
-    """Both servers. `people`: local parts of the addresses with a mailbox, beside the gateway's own, "bot"."""
+    """Both servers. `people`: local parts of the addresses with a mailbox, beside the gateway's own, "bot". `names`: further ones of the
+    servers, in their certificate."""
 
-    def __init__(self, people=("alice", "bob"), dovecot_more: str = ""):
+    def __init__(self, people=("alice", "bob"), dovecot_more: str = "", names=()):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="talaria-mail-", dir="/tmp"))
         self.directory.chmod(0o755)
         self.people = ("bot", *people)
         self.ports = {name: free_port() for name in ("imap", "imaps", "sasl", "verified", "open", "submission")}
-        self.certificates = make_certificates(self.directory)
+        self.certificates = make_certificates(self.directory, *names)
         self.postfix_directory = self.directory / "postfix"
         self.dovecot = None
         self.postfix = None

@@ -35,8 +35,10 @@ class Fault:
 
 
 class TelegramApi(Methods):
-    def __init__(self, username: str = "talaria_bot", limits: bool = False):
-        """limits: refuse with 429 what is faster than 30 messages a second, or in one chat one a second beyond a burst of three."""
+    def __init__(self, username: str = "talaria_bot", limits: bool = False, now=time.monotonic, certificates=None):
+        """limits: refuse with 429 what is faster than 30 messages a second, or in one chat one a second beyond a burst of three.
+        now: the clock that polls are held by. certificates: "cert" and "key" to speak TLS with."""
+        self.now = now
         self.bot = {"id": random.randrange(10**9, 10**10), "is_bot": True, "first_name": "Talaria", "username": username,
                     "can_join_groups": True, "can_read_all_group_messages": False, "supports_inline_queries": False}
         self.token = f"{self.bot['id']}:{'%032x' % random.getrandbits(128)}"
@@ -61,7 +63,7 @@ class TelegramApi(Methods):
         self._silent = False
         self._recent: dict[int, list[float]] = {}
         self._closed = False
-        self._server = Server(self)
+        self._server = Server(self, certificates)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._post_updates, daemon=True).start()
 

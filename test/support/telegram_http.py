@@ -5,6 +5,7 @@ import http.server
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -99,7 +100,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """The client has closed, or reset."""
         try:
             self.connection.setblocking(False)
-            return self.connection.recv(1, socket.MSG_PEEK) == b""
+            return socket.socket.recv(self.connection, 1, socket.MSG_PEEK) == b""  # below TLS, where there is any
         except BlockingIOError:
             return False
         except OSError:
@@ -114,8 +115,13 @@ class Server(http.server.ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 256
 
-    def __init__(self, owner, port: int = 0):
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, owner, certificates=None):
+        super().__init__(("127.0.0.1", 0), Handler)
+        if certificates:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificates["cert"], certificates["key"])
+            # The handshake is left to the first read: here it would keep the next client waiting.
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.owner = owner
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -128,12 +134,13 @@ class Server(http.server.ThreadingHTTPServer):
         self.server_close()
 
 
-def pause_until(condition: threading.Condition, check, seconds: float | None):
-    """Waits on a condition that is held; the value of check(), or None after so many seconds."""
-    end = None if seconds is None else time.monotonic() + seconds
+def pause_until(condition: threading.Condition, check, seconds: float | None, now=time.monotonic):
+    """Waits on a condition that is held; the value of check(), or None after so many seconds on the clock now()."""
+    end = None if seconds is None else now() + seconds
+    look = 0.5 if now is time.monotonic else 0.01  # another clock may run faster
     while not (value := check()):
-        left = None if end is None else end - time.monotonic()
+        left = None if end is None else end - now()
         if left is not None and left <= 0:
             return None
-        condition.wait(0.5 if left is None else min(left, 0.5))
+        condition.wait(look if left is None else min(left, look))
     return value

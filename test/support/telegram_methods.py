@@ -76,7 +76,7 @@ class Methods:
                 if mine != self._poller or self.rival or self.webhook:
                     return "conflict"
                 return [u for u in self._again + self._updates if not wanted or any(k in wanted for k in u)]
-            found = pause_until(self.changed, ready, min(float(parameters.get("timeout", 0)), 50))
+            found = pause_until(self.changed, ready, min(float(parameters.get("timeout", 0)), 50), self.now)
             if found == "conflict":
                 if self._silent:
                     return []  # never to be heard

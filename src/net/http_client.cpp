@@ -142,6 +142,8 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
   Task<Attempt> converse(const HttpOrigin& origin, std::unique_ptr<Transport> transport, const std::string& head,
                          const HttpRequest& request, Deadline deadline, ResponseReader& reader) {
     const auto failed = [&](const Error& error, bool lost_early) {
+      // Those that are kept to the same server have perhaps been forgotten on the way, too.
+      if (error.kind == ErrorKind::timeout && !reader.answered()) idle.erase(origin);
       const std::string_view why = error.kind != ErrorKind::timeout ? std::string_view(error.what)
                                    : reader.answered()              ? "the answer did not end in time"
                                                                     : "no answer in time";

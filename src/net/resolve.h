@@ -13,8 +13,8 @@
 namespace talaria {
 
 // Never empty on success. A numeric address and "localhost" (RFC 6761, 6.3) are answered at once, without the system's
-// resolver and its thread. Otherwise getaddrinfo(3) runs on Asio's resolver thread; giving up on it (deadline,
-// cancellation) is prompt, the thread finishes in its own time, and the end of the io_context waits for it.
+// resolver. Otherwise getaddrinfo(3) runs on a thread of its own, so that one name waits for no other; giving up on it
+// (deadline, cancellation) is prompt, the thread finishes in its own time, and the end of the io_context waits for it.
 Task<Result<std::vector<asio::ip::tcp::endpoint>>> resolve(std::string host, std::uint16_t port, Deadline deadline);
 
 // Is a look-up still running, waited for or given up? Then the end of the io_context would wait for getaddrinfo(3):

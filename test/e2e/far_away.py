@@ -98,7 +98,7 @@ poll_timeout = "{self.period}s"
 
 class MailSide:
     """A mail that comes twice has the same Message-ID, so that mail programs show it once: `recognises`."""
-    name, period, keeps, recognises = "mail", 60, True, True
+    name, period, keeps, recognises = "mail", 20, True, True
 
     def __init__(self, world: "World"):
         self._server = world.enter(MailServer(names=NAMES))

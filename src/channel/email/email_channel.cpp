@@ -63,8 +63,11 @@ EmailChannel::EmailChannel(const ChannelConfig& config, std::string password, as
       changed_(executor),
       network_(executor),
       sent_(executor) {
-  // Silence must be noticed within two periods of asking.
-  times_.imap_answer = std::min(times_.imap_answer, config_.email.poll);
+  // A deaf connection must be found out and replaced within twice the period: late by half of it, then a short delay.
+  const Millis poll = config_.email.poll;
+  times_.imap_answer = std::min(times_.imap_answer, poll);
+  times_.alive = std::min(times_.imap_answer, poll / 2);
+  times_.reconnect_first = std::min(times_.reconnect_first, std::max(poll / 6, Millis(150)));
 }
 
 std::string EmailChannel::account() const {
@@ -158,10 +161,10 @@ Task<Result<>> EmailChannel::wait_for_mail(ImapClient& client) {
   while (!client.take_news()) {
     Result<bool> news = false;
     if (client.has("IDLE")) {
-      news = co_await client.idle(Deadline::in(poll), network_);
+      news = co_await client.idle(Deadline::in(poll), network_, times_.alive);
     } else {
       co_await network_.wait(Deadline::in(poll));
-      news = co_await client.ask();
+      news = co_await client.ask(times_.alive);
     }
     if (!news) co_return std::unexpected(news.error());
     if (*news) break;

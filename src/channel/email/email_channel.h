@@ -17,6 +17,7 @@ namespace talaria::mail {
 struct EmailTimes {
   Millis connect{30'000};
   Millis imap_answer{30'000};  // or `poll`, if that is shorter
+  Millis alive{30'000};        // the answer to whether it is still there; or half of `poll`
   SmtpTimes smtp;
   Millis reconnect_first{1'000};
   Millis reconnect_longest{300'000};

@@ -14,7 +14,6 @@ namespace talaria::mail {
 namespace {
 
 constexpr std::size_t read_bytes = 16 * 1024;
-constexpr std::chrono::minutes whole_answer{15};
 
 std::string upper(std::string_view text) {
   std::string out(text);
@@ -111,8 +110,8 @@ void ImapClient::note_capabilities(std::string_view code) {
   }
 }
 
-Task<Result<ImapResponse>> ImapClient::finish(std::string tag, OnData on_data) {
-  const Deadline deadline = Deadline::in(whole_answer);
+Task<Result<ImapResponse>> ImapClient::finish(std::string tag, OnData on_data, Millis patience) {
+  const Deadline deadline = Deadline::in(patience);
   for (;;) {
     auto response = co_await read(deadline);
     if (!response) co_return response;
@@ -123,11 +122,11 @@ Task<Result<ImapResponse>> ImapClient::finish(std::string tag, OnData on_data) {
   }
 }
 
-Task<Result<ImapResponse>> ImapClient::command(std::string text, OnData on_data) {
+Task<Result<ImapResponse>> ImapClient::command(std::string text, OnData on_data, Millis patience) {
   const std::string tag = next_tag();
   auto written = co_await stream_->write_all(fmt::format("{} {}\r\n", tag, text), Deadline::in(answer_time_));
   if (!written) co_return std::unexpected(written.error());
-  co_return co_await finish(tag, std::move(on_data));
+  co_return co_await finish(tag, std::move(on_data), patience);
 }
 
 Task<Result<>> ImapClient::learn_capabilities() {
@@ -245,8 +244,8 @@ Task<Result<>> ImapClient::mark_seen(std::uint32_t uid) {
   co_return Result<>{};
 }
 
-Task<Result<bool>> ImapClient::ask() {
-  auto answer = co_await command("NOOP");
+Task<Result<bool>> ImapClient::ask(Millis patience) {
+  auto answer = co_await command("NOOP", {}, patience);
   if (!answer) co_return std::unexpected(answer.error());
   if (answer->word != "OK") co_return refused("ask for news", *answer);
   co_return take_news();
@@ -263,7 +262,7 @@ Task<std::optional<Result<std::size_t>>> ImapClient::read_or_wake(Deadline deadl
   co_return count;
 }
 
-Task<Result<bool>> ImapClient::idle(Deadline until, Event& wake) {
+Task<Result<bool>> ImapClient::idle(Deadline until, Event& wake, Millis patience) {
   const std::string tag = next_tag();
   auto written = co_await stream_->write_all(tag + " IDLE\r\n", Deadline::in(answer_time_));
   if (!written) co_return std::unexpected(written.error());
@@ -290,7 +289,7 @@ Task<Result<bool>> ImapClient::idle(Deadline until, Event& wake) {
   }
   written = co_await stream_->write_all("DONE\r\n", Deadline::in(answer_time_));
   if (!written) co_return std::unexpected(written.error());
-  auto answer = co_await finish(tag, {});
+  auto answer = co_await finish(tag, {}, patience);
   if (!answer) co_return std::unexpected(answer.error());
   if (answer->word != "OK") co_return refused("wait for mail", *answer);
   co_return take_news();

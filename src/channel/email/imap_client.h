@@ -39,10 +39,10 @@ class ImapClient {
   Task<Result<std::optional<Fetched>>> fetch(std::uint32_t uid);
   Task<Result<>> mark_seen(std::uint32_t uid);
   // Waits for a change of the mailbox. True: there may be news; false: there was none until `until` or a pulse of
-  // `wake`, and the server has just shown that it is there.
-  Task<Result<bool>> idle(Deadline until, Event& wake);
-  // Asks for news. True: there may be some.
-  Task<Result<bool>> ask();
+  // `wake`, and the server has just shown, within `patience`, that it is there.
+  Task<Result<bool>> idle(Deadline until, Event& wake, Millis patience);
+  // Asks for news, with `patience` for the answer. True: there may be some.
+  Task<Result<bool>> ask(Millis patience);
   void close() { stream_->close(); }
 
   [[nodiscard]] bool has(std::string_view capability) const { return capabilities_.contains(std::string(capability)); }
@@ -50,12 +50,13 @@ class ImapClient {
   [[nodiscard]] bool take_news() { return std::exchange(news_, false); }
 
  private:
+  static constexpr std::chrono::minutes whole_answer{15};
   using OnData = std::function<void(ImapResponse&)>;
   Task<Result<ImapResponse>> read(Deadline deadline);
   Task<std::optional<Result<std::size_t>>> read_or_wake(Deadline deadline, Event& wake);
   // Sends a command and reads up to its tagged answer; everything else goes to `on_data`.
-  Task<Result<ImapResponse>> command(std::string text, OnData on_data = {});
-  Task<Result<ImapResponse>> finish(std::string tag, OnData on_data);
+  Task<Result<ImapResponse>> command(std::string text, OnData on_data = {}, Millis patience = whole_answer);
+  Task<Result<ImapResponse>> finish(std::string tag, OnData on_data, Millis patience = whole_answer);
   Task<Result<>> authenticate(MailServer server);
   Task<Result<>> learn_capabilities();
   void note(ImapResponse& response);

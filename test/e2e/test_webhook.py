@@ -7,7 +7,7 @@ import time
 import pytest
 
 from support.talaria import Gateway, free_port, wait_until
-from support.webhooks import Receiver, github, gitlab, post, post_all, standard
+from support.webhooks import github, gitlab, post, post_all, standard
 
 SECRET, TOKEN, SIGN = "hook secret", "gitlab-token", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -49,12 +49,6 @@ kind = "webhook"
 url = "{url}"
 sign_secret = "env:SIGN_SECRET"
 """
-
-
-@pytest.fixture
-def receiver():
-    with Receiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture

@@ -7,10 +7,8 @@ import random
 import threading
 import time
 
-import pytest
-
 from support.talaria import Gateway, free_port, wait_until
-from support.webhooks import Receiver, github, post, post_all
+from support.webhooks import github, post, post_all
 
 SECRET, SIGN = "hook secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -33,12 +31,6 @@ kind = "webhook"
 url = "{url}"
 sign_secret = "env:SIGN_SECRET"
 """
-
-
-@pytest.fixture
-def receiver():
-    with Receiver() as receiver:
-        yield receiver
 
 
 def start(tmp_path, receiver, agent) -> Gateway:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from support.talaria import Gateway, wait_until
-from support.webhooks import Receiver, standard
+from support.webhooks import standard
 
 SIGN = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -19,12 +19,6 @@ kind = "webhook"
 url = "{url}"
 sign_secret = "env:SIGN_SECRET"
 """
-
-
-@pytest.fixture
-def receiver():
-    with Receiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture

@@ -76,6 +76,8 @@ HttpResponse metrics(const DaemonView& view, const Gateway* gateway) {
     out.add(MetricType::Counter, "talaria_events_accepted_total", "Messages journalled", number(c.events_accepted));
     out.add(MetricType::Counter, "talaria_events_duplicate_total", "Redeliveries recognised",
             number(c.events_duplicate));
+    out.add(MetricType::Counter, "talaria_events_passed_over_total",
+            "Messages that are not for us, each with a line in the log", number(c.events_passed_over));
     out.add(MetricType::Counter, "talaria_replies_sent_total", "Replies with a receipt", number(c.replies_sent));
     out.add(MetricType::Counter, "talaria_delivery_errors_total", "Delivery attempts that failed",
             number(c.delivery_errors));

@@ -60,7 +60,10 @@ Task<Result<>> Gateway::set_cursor(std::string channel, std::string name, std::s
       [channel, name, value](Database& db) { return put_cursor(db, channel, name, value); });
 }
 
-void Gateway::passed_over(std::string_view channel, std::string_view what) { log::info("{}: {}", channel, what); }
+void Gateway::passed_over(std::string_view channel, std::string_view what) {
+  ++impl_->counters.events_passed_over;
+  log::info("{}: {}", channel, what);
+}
 
 // ---- Sending, drain, report
 // ------------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ struct GatewayCounters {
   std::uint64_t turns_cancelled = 0;
   std::uint64_t events_accepted = 0;
   std::uint64_t events_duplicate = 0;
+  std::uint64_t events_passed_over = 0;
   std::uint64_t replies_sent = 0;
   std::uint64_t delivery_errors = 0;
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
 #include <filesystem>
 #include <fstream>
 
@@ -29,23 +30,22 @@ std::unexpected<DeliveryError> undelivered(Fate fate, std::string what) {
   return std::unexpected(DeliveryError{fate, std::move(what), Millis(0)});
 }
 
-// The files of a reply; for one that can't be sent, `note` says so to the reader.
-std::vector<OutgoingFile> read_files(const std::vector<Attachment>& attachments, std::string& note) {
-  std::vector<OutgoingFile> files;
+Files read_all(const std::vector<Attachment>& attachments) {
+  Files files;
   std::int64_t total = 0;
   for (const Attachment& attachment : attachments) {
     std::ifstream file(attachment.path, std::ios::binary);
     std::error_code error;
     const auto size = static_cast<std::int64_t>(std::filesystem::file_size(attachment.path, error));
     if (!file || error || size > max_attachment || total + size > most_file_bytes) {
-      note += fmt::format("\n\n(The file {} could not be sent with this.)", attachment.name);
+      files.note += fmt::format("\n\n(The file {} could not be sent with this.)", attachment.name);
       continue;
     }
     total += size;
     std::string bytes(static_cast<std::size_t>(size), '\0');
     file.read(bytes.data(), size);
     bytes.resize(static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
-    files.push_back({attachment.name, attachment.type, std::move(bytes)});
+    files.found.push_back({attachment.name, attachment.type, std::move(bytes)});
   }
   return files;
 }
@@ -180,6 +180,14 @@ Task<> EmailChannel::take_sending_slot() {
   ++sending_;
 }
 
+Task<Files> EmailChannel::read_files(std::vector<Attachment> attachments) {
+  if (attachments.empty()) co_return Files{};
+  co_return co_await asio::co_spawn(
+      files_.get_executor(),
+      [](std::vector<Attachment> all) -> Task<Files> { co_return read_all(all); }(std::move(attachments)),
+      asio::use_awaitable);
+}
+
 Task<std::expected<Receipt, DeliveryError>> EmailChannel::deliver(Reply reply) {
   const EmailConfig& email = config_.email;
   const std::string& to = reply.route.conversation;
@@ -195,10 +203,9 @@ Task<std::expected<Receipt, DeliveryError>> EmailChannel::deliver(Reply reply) {
   } slot{*this};
   if (ended_) co_return undelivered(Fate::retry, "the channel is ending");
   // The same row must have the same name when it is sent again, so a note about files is no part of it.
-  std::string note;
-  const auto files = read_files(reply.attachments, note);
-  Composed mail = compose(reply, {.address = email.address, .name = email.name, .channel = config_.name}, files, note,
-                          clock_.now());
+  const Files files = co_await read_files(reply.attachments);
+  Composed mail = compose(reply, {.address = email.address, .name = email.name, .channel = config_.name}, files.found,
+                          files.note, clock_.now());
   auto sent = co_await send_mail(dial_, server_of(email.smtp, email.smtp_tls), {.from = email.address, .to = to},
                                  std::move(mail.bytes), times_.smtp);
   if (!sent) co_return std::unexpected(std::move(sent.error()));

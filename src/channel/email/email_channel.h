@@ -4,6 +4,9 @@
 #include <memory>
 #include <string>
 
+#include <boost/asio/thread_pool.hpp>
+
+#include "channel/email/composer.h"
 #include "channel/email/email.h"
 #include "channel/email/imap_client.h"
 #include "channel/email/mailbox_reader.h"
@@ -28,6 +31,12 @@ struct EmailTimes {
   Millis hold_longest{30'000};
 };
 
+// The files of a reply; for those that can't be sent, `note` says so to the reader.
+struct Files {
+  std::vector<OutgoingFile> found;
+  std::string note;
+};
+
 class EmailChannel final : public Channel {
  public:
   EmailChannel(const ChannelConfig& config, std::string password, asio::any_io_executor executor,
@@ -48,6 +57,7 @@ class EmailChannel final : public Channel {
   Task<Result<>> wait_for_mail(ImapClient& client);
   Task<Result<std::unique_ptr<Stream>>> dial_imap();
   Task<> take_sending_slot();
+  Task<Files> read_files(std::vector<Attachment> attachments);
   void enter(ChannelState state, std::string error);
   [[nodiscard]] MailServer server_of(const ServerAddress& address, std::string_view encryption) const;
 
@@ -67,6 +77,7 @@ class EmailChannel final : public Channel {
   ChannelState state_ = ChannelState::connecting;
   std::string error_;
   std::optional<UnixMillis> last_progress_;
+  asio::thread_pool files_{1};  // reads files: a disk may be slow
 };
 
 }  // namespace talaria::mail

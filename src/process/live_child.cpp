@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,6 +99,12 @@ Task<std::size_t> LiveChild::read_some(Stream stream, std::string& buffer) {
   const auto [ec, n] = co_await from.async_read_some(asio::buffer(buffer.data() + before, read_size), use_task);
   buffer.resize(before + (ec ? 0 : n));
   co_return buffer.size() - before;
+}
+
+std::size_t LiveChild::unread(Stream stream) const {
+  Descriptor& from = stream == Stream::out ? impl_->out : impl_->err;
+  int bytes = 0;
+  return ::ioctl(from.native_handle(), FIONREAD, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
 Task<Result<>> LiveChild::write_all(std::string_view data, Deadline deadline) {

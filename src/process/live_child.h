@@ -32,6 +32,8 @@ class LiveChild {
   enum class Stream { out, err };
   // Appends at least one byte to `buffer`, at most 16 KiB; 0: the child has closed this stream. One reader for each.
   Task<std::size_t> read_some(Stream stream, std::string& buffer);
+  // Bytes that it has written to this stream and nobody has read.
+  [[nodiscard]] std::size_t unread(Stream stream) const;
   // One writer at a time. `timeout`: not all of it was taken; `unavailable`: the child reads no more. SIGPIPE is not
   // raised.
   Task<Result<>> write_all(std::string_view data, Deadline deadline);

@@ -101,10 +101,11 @@ Task<> ProgramChannel::run(Inbox& inbox) {
   for (;;) {
     const auto began = SteadyClock::now();
     std::string why = co_await run_once(inbox);
-    note(true, fmt::format("the channel program is started again: {}", why));
+    note(true, fmt::format("the channel program is gone: {}", why));
     enter(ChannelState::down, std::move(why));
     if (SteadyClock::now() - began >= times_.stable) backoff.reset();
     if (co_await network_.wait(Deadline::in(backoff.next()))) backoff.reset();
+    note(false, "the channel program is started again");
     enter(ChannelState::connecting, error_);
   }
 }

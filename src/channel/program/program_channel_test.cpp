@@ -7,6 +7,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <cerrno>
 
 #include "runtime/task_group.h"
@@ -28,6 +29,7 @@ class Journal final : public Inbox {
   explicit Journal(asio::any_io_executor executor) : changed(std::move(executor)) {}
   Task<Result<Accepted>> accept(InboundEvent event) override {
     ++offers;
+    changed.pulse();
     if (slow) co_await sleep_until(Deadline::never());
     if (refusals > 0) {
       --refusals;
@@ -121,7 +123,7 @@ TEST_F(ProgramChannelTest, AMessageIsAcceptedAndAReplyAccountedFor) {
   play(std::string(hello) + said +
            R"(echo "token $TOKEN" >&2; while read -r line; do case "$line" in *'"deliver"'*) )"
            R"(echo '{"type":"receipt","outbox_id":7,"platform_id":"p7"}';; *'"accepted"'*) echo "heard $line" >&2;; )"
-           R"(*'"ping"'*) echo '{"type":"alive"}';; esac; done)",
+           R"(*'"ping"'*) echo '{"type":"alive"}'; n=$((n+1)); [ $n != 76 ] || echo "pinged enough" >&2;; esac; done)",
        [this](ProgramChannel& channel) -> Task<> {
          co_await until_events(1);
          EXPECT_EQ(channel.health().state, ChannelState::up);
@@ -132,7 +134,9 @@ TEST_F(ProgramChannelTest, AMessageIsAcceptedAndAReplyAccountedFor) {
          EXPECT_TRUE(receipt && receipt->platform_id == "p7");
          co_await until_logged("heard {\"type\":\"accepted\",\"id\":\"m1\"");
          co_await until_logged("token secret");
-         co_await sleep_for(2s);
+         // So many that without its word it would have been given up.
+         static_assert(76 > 1500 / 20, "silence, ping");
+         co_await until_logged("pinged enough");
          EXPECT_EQ(channel.health().state, ChannelState::up) << "it says that it is alive";
        });
 }
@@ -154,7 +158,7 @@ TEST_F(ProgramChannelTest, DeathWithADeliveryInHandIsAnUnknownFate) {
        [this](ProgramChannel& channel) -> Task<> {
          const auto outcome = co_await channel.deliver(reply(1));
          EXPECT_TRUE(!outcome && outcome.error().fate == Fate::unknown);
-         co_await until_logged("started again: it");
+         co_await until_logged("is gone: it");
          co_await until_logged("(exit 3)");
        });
 }
@@ -220,8 +224,10 @@ TEST_F(ProgramChannelTest, WhatItSendsIsHeldBackWhileTheJournalIsSlow) {
                             R"(\"conversation\":\"c\",\"sender\":{\"id\":\"ann\"},\"text\":\"x\"}"; done; sleep 100)",
        [this](ProgramChannel&) -> Task<> {
          const auto deadline = Deadline::in(8s);
-         while (journal.offers < static_cast<int>(max_in_flight) && !deadline.expired()) co_await sleep_for(5ms);
-         co_await sleep_for(100ms);
+         while (journal.offers < static_cast<int>(max_in_flight) && co_await journal.changed.wait(deadline)) {
+         }
+         // The line after the last that was taken is in our hands or in the pipe: it would follow at once.
+         for (int turn = 0; turn < 1'000; ++turn) co_await asio::post(loop, asio::use_awaitable);
          EXPECT_EQ(journal.offers, static_cast<int>(max_in_flight));
        });
 }

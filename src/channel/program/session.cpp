@@ -51,6 +51,7 @@ Session::Session(asio::any_io_executor executor, std::unique_ptr<LiveChild> chil
       times_(times),
       ended_(executor),
       last_word_(SteadyClock::now()),
+      hearing_(executor),
       to_say_(executor),
       room_(executor),
       journalling_(executor) {}
@@ -129,14 +130,13 @@ Task<> Session::read_lines() {
   std::string buffer;
   Pace pace(max_lines_per_second);
   for (;;) {
-    if (co_await child_->read_some(LiveChild::Stream::out, buffer) == 0) {
-      // Its last words may still be on their way to the journal.
-      const Deadline patience = Deadline::in(times_.patience);
-      while (in_flight_ > 0 && co_await room_.wait(patience)) {
-      }
+    const std::size_t count = co_await child_->read_some(LiveChild::Stream::out, buffer);
+    if (count == 0) {
+      co_await last_words();
       finish("it closed its output");
       co_return;
     }
+    said_ += count;
     std::size_t at = 0;
     for (std::size_t end; (end = buffer.find('\n', at)) != std::string::npos; at = end + 1) {
       std::string_view line = std::string_view(buffer).substr(at, end - at);
@@ -147,6 +147,8 @@ Task<> Session::read_lines() {
       co_await pace.next(cost);
       while (must_wait()) co_await room_.wait();
     }
+    heard_ += count;
+    hearing_.pulse();
     buffer.erase(0, at);
     if (buffer.size() > max_line) {
       finish(fmt::format("it wrote a line of more than {} bytes", max_line));
@@ -185,9 +187,18 @@ Task<> Session::watch() {
 
 Task<> Session::end_of_process() {
   (void)co_await child_->exited(Deadline::never());
-  // What it had written before is read first.
-  co_await sleep_for(Millis{200});
+  // What it had written before is read first. That ends: what a child of its own goes on writing does not count.
+  const auto all = said_ + child_->unread(LiveChild::Stream::out);
+  while (heard_ < all) co_await hearing_.wait();
+  co_await last_words();
   finish("it ended");
+}
+
+// They may still be on their way to the journal.
+Task<> Session::last_words() {
+  const Deadline patience = Deadline::in(times_.patience);
+  while (in_flight_ > 0 && co_await room_.wait(patience)) {
+  }
 }
 
 void Session::on_line(std::string_view line) {

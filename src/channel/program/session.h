@@ -3,6 +3,7 @@
 // notices when it is no use any more. Everything is bounded: when too many of its messages are on their way to the
 // journal, or it does not read our answers, nothing more is read from it and its pipe pushes back.
 
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
@@ -74,6 +75,7 @@ class Session {
   Task<> write_lines();
   Task<> watch();
   Task<> end_of_process();
+  Task<> last_words();
   void on_line(std::string_view line);
   void on(Hello hello);
   void on(State state);
@@ -100,6 +102,9 @@ class Session {
   Event ended_;
   bool hello_ = false;
   SteadyClock::time_point last_word_;
+  std::uint64_t said_ = 0;   // bytes of its output that were read
+  std::uint64_t heard_ = 0;  // … and whose lines were taken
+  Event hearing_;            // heard_ has grown
   int rubbish_ = 0;
   std::deque<Unsaid> unsaid_;
   std::size_t unsaid_bytes_ = 0;

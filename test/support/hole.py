@@ -45,24 +45,33 @@ class Hole:
             threading.Thread(target=self._relay, args=(near, self._generation), daemon=True).start()
 
     def _relay(self, near: socket.socket, generation: int) -> None:
-        with near, socket.create_connection(("127.0.0.1", self._to)) as far, selectors.DefaultSelector() as selector:
-            self._far.add(far)
-            selector.register(near, selectors.EVENT_READ, far)
-            selector.register(far, selectors.EVENT_READ, near)
+        with near:
             try:
-                while True:
-                    for key, _ in selector.select():
-                        data = key.fileobj.recv(65536)
-                        if generation != self._generation:
-                            if key.fileobj is near and not data:
-                                return  # the client gave up
-                            if not data:
-                                selector.unregister(far)  # the server's end is swallowed like the rest
-                            continue
-                        if not data:
-                            return
-                        key.data.sendall(data)
+                far = socket.create_connection(("127.0.0.1", self._to))
             except OSError:
-                return
+                return  # the server is gone
+            self._far.add(far)
+            try:
+                with far:
+                    self._carry(near, far, generation)
+            except OSError:
+                pass
             finally:
                 self._far.discard(far)
+
+    def _carry(self, near: socket.socket, far: socket.socket, generation: int) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(near, selectors.EVENT_READ, far)
+            selector.register(far, selectors.EVENT_READ, near)
+            while True:
+                for key, _ in selector.select():
+                    data = key.fileobj.recv(65536)
+                    if generation != self._generation:
+                        if key.fileobj is near and not data:
+                            return  # the client gave up
+                        if not data:
+                            selector.unregister(far)  # the server's end is swallowed like the rest
+                        continue
+                    if not data:
+                        return
+                    key.data.sendall(data)

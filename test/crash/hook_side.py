@@ -5,6 +5,7 @@ import http.server
 import json
 import random
 import threading
+import time
 
 from judge import Verdict
 from platforms import History, Listening
@@ -22,6 +23,9 @@ class HookSide:
         self.history = history
         self.told: dict[str, int] = {}  # text → the status that its sender was told: the first 2xx, else the last
         self.taken: list[tuple[str, str]] = []  # webhook-id, text
+        self.refusals = 0  # how many deliveries are still to be refused
+        self.attempts: list[tuple[int, float]] = []  # the gateway's process, when
+        self.refused: list[tuple[int, float]] = []
         side = self
 
         class Receives(http.server.BaseHTTPRequestHandler):
@@ -29,6 +33,15 @@ class HookSide:
 
             def do_POST(self):
                 text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]["text"]
+                side.attempts.append((side.history.run, time.monotonic()))
+                if side.refusals > 0:
+                    side.refusals -= 1
+                    side.refused.append(side.attempts[-1])
+                    side.history.add("refused", text=text)
+                    self.send_response(503)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 side.taken.append((self.headers["webhook-id"], text))
                 side.history.add("hooked", text=text)
                 self.send_response(204)

@@ -62,6 +62,9 @@ class History:
     def of(self, kind: str, run: int | None = None) -> list[Entry]:
         return [e for e in list(self.entries) if e.kind == kind and run in (None, e.run)]
 
+    def text(self) -> str:
+        return "\n".join(f"{e.run} {e.kind} {e.who} {e.text}" for e in list(self.entries))
+
     def until(self, condition, seconds: float, what: str):
         end = time.monotonic() + seconds
         with self._changed:

@@ -9,6 +9,7 @@ import random
 import shutil
 import tempfile
 import time
+import traceback
 
 from judge import Verdict
 from platforms import Gone, Stuck
@@ -97,11 +98,13 @@ def try_point(point: Point, template: pathlib.Path) -> Tried:
             verdict = scenario.judge(world)
             if code != 1:  # a SIGTERM that no manager explains
                 verdict.broken.append(f"the healed gateway ended with {code}")
-        except (Stuck, Gone, AssertionError, OSError, ValueError) as error:
+        except (Stuck, Gone) as error:
             verdict = Verdict([f"{type(error).__name__}: {error}"])
+        except Exception:  # whatever it was, it belongs to this point
+            verdict = Verdict([traceback.format_exc()])
         log = ""
         if verdict.broken:
-            log = "\n".join(f"{e.run} {e.kind} {e.who} {e.text}" for e in world.history.entries)
+            log = world.history.text()
         return Tried(point, call, verdict, log)
 
 
@@ -157,4 +160,4 @@ def cut(name: str, workshop: Workshop, budget: float | None, seed: int, pairs: i
     return {"scenario": name, "seed": seed, "points": len(points), "tried": len(tried), "killed_at": names,
             **{field: sum(getattr(one.verdict, field) for one in tried) for field in ("answered", "marked", "doubled", "unheard")},
             "seconds": round(time.monotonic() - began, 1),
-            "broken": [f"{one.point} at {one.call or 'its end'}: {one.verdict.broken}\n{one.log}" for one in tried if one.verdict.broken]}
+            "broken": ["\n".join([f"{one.point} at {one.call or 'its end'}:", *one.verdict.broken, one.log]) for one in tried if one.verdict.broken]}

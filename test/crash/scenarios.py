@@ -7,11 +7,14 @@ kills, and must end with nothing open; `judge` looks at the whole history.
 import re
 import signal
 import sqlite3
+import threading
 import time
 
 from hook_side import HookSide
 from judge import MOST_DEATHS, Verdict, judge_chat, judge_ledger, judge_requests
+from mail_side import MailSide
 from platforms import REPEAT, Gone
+from program_side import ProgramSide
 from support.talaria import REPO
 from telegram_side import TelegramSide
 from world import World
@@ -56,7 +59,7 @@ class Scenario:
     def judge_store(self, world: World) -> list[str]:
         rows = world.rows("SELECT pid, verdict, cause, exit_code FROM run WHERE id > (SELECT coalesce(min(id), 0) FROM run) ORDER BY id"
                           if self.keeps_home else "SELECT pid, verdict, cause, exit_code FROM run ORDER BY id")
-        broken = judge_ledger(rows, world.exits, self.restarts, told=self.ends)
+        broken = judge_ledger(rows, world.exits, self.restarts, told=self.ends or self.restarts > 0)
         broken += [what for what, in world.rows("SELECT 'reply ' || id || ' is ' || state FROM outbox WHERE state <> 'sent' UNION ALL "
                                                 "SELECT 'turn ' || id || ' is ' || state FROM turn WHERE state <> 'finished'")
                    if "parked" not in what or len(world.exits) <= MOST_DEATHS]
@@ -371,6 +374,142 @@ class Hooked(Scenario):
         return verdict
 
 
+class Email(Scenario):
+    """E-mail: receive, answer, receipt; two people, one of whom goes on in her thread."""
+    name = "email"
+    sides = (MailSide,)
+
+    def settle_in(self, world: World) -> None:
+        world.until_up()
+        world.side(MailSide).until_waited_for()
+
+    def act(self, world: World) -> None:
+        side = world.side(MailSide)
+        one, two = side.ask("ann", "one"), side.ask("bob", "two")
+        side.until_told(one, two)
+        side.until_told(side.ask("ann", "three", one))
+
+    def heal(self, world: World) -> None:
+        super().heal(world)
+        side = world.side(MailSide)
+        side.ask("ann", "last", side.asked[0] if side.asked else None)
+        side.until_told(*side.asked)
+        world.until_settled()
+
+    def judge(self, world: World) -> Verdict:
+        side = world.side(MailSide)
+        verdict = side.judge()
+        threads = len({(mail.thread or [mail.message_id])[0] for mail in side.asked})
+        sessions = world.rows("SELECT count(DISTINCT session_id) FROM turn WHERE channel = 'mail'")[0][0]
+        if sessions != threads:
+            verdict.broken.append(f"{threads} threads have {sessions} sessions")
+        verdict.broken += self.judge_store(world)
+        return verdict
+
+
+class Program(Scenario):
+    """A channel program: receive, answer, receipt. It dies with the gateway, and the next one says again what was not accepted."""
+    name = "program"
+    sides = (ProgramSide,)
+
+    def settle_in(self, world: World) -> None:
+        world.until_up()
+        world.side(ProgramSide).until_welcome()
+
+    def act(self, world: World) -> None:
+        side = world.side(ProgramSide)
+        side.ask("ann", "one")
+        side.ask("bob", "two")
+        side.ask("ann", "three")
+        side.until_told("one", "two", "three")
+        side.ask("bob", "four")
+        side.until_told("four")
+
+    def heal(self, world: World) -> None:
+        super().heal(world)
+        side = world.side(ProgramSide)
+        side.ask("ann", "last")
+        side.until_told(*(text for _, text in side.asked))
+        world.until_settled()
+
+    def judge(self, world: World) -> Verdict:
+        verdict = world.side(ProgramSide).judge()
+        verdict.broken += self.judge_store(world)
+        return verdict
+
+
+class Retry(Hooked):
+    """A receiver refuses an answer twice and takes it then: the answer waits after each refusal, and the one behind it waits with it."""
+    name = "retry"
+    texts = ("one", "two")
+
+    def prepare(self, world: World) -> None:
+        world.side(HookSide).refusals = 2
+
+    def act(self, world: World) -> None:
+        side = world.side(HookSide)
+        for text in self.texts:
+            if not side.send(world, text):
+                world.history.until(lambda: False, 1, "the death that cut the connection")
+            world.history.until(lambda: world.history.of("refused"), 20, "a refusal")
+        side.until_hooked(*self.texts)
+
+    def judge(self, world: World) -> Verdict:
+        side = world.side(HookSide)
+        verdict = super().judge(world)
+        if side.refusals:
+            verdict.broken.append(f"{side.refusals} refusals were not needed")
+        if hasty := [late - early for run, early in side.refused for again, late in side.attempts if again == run and 0 < late - early < 0.9]:
+            verdict.broken.append(f"tried again {hasty} seconds after a refusal")
+        taken = list(dict.fromkeys(text for _, text in side.taken))
+        stored = [text for text, in world.rows("SELECT body FROM outbox WHERE channel = 'out' ORDER BY id")]
+        if taken != stored:
+            verdict.broken.append(f"{stored} left as {taken}")
+        return verdict
+
+
+class Upgrade(Scenario):
+    """Upgrade in place, with an exchange under way that the old version brings to its end, and people who write before, meanwhile and after."""
+    name = "upgrade"
+    restarts = 1
+    keys = {"key-1": "pay"}
+    asking: threading.Thread | None = None
+
+    def prepare(self, world: World) -> None:
+        world.model.hold("pay")
+
+    def act(self, world: World) -> None:
+        run = world.history.run
+        self.asking = threading.Thread(target=world.ask, args=("key-1", "pay", False), daemon=True)
+        self.asking.start()
+        world.irc.say("ann", "one")
+        world.until_replied("one")
+        world.history.until(lambda: world.history.of("model"), 20, "a turn of pay")
+        world.control("/control/upgrade")
+        world.irc.say("bob", "two")
+        world.model.release()
+        world.history.until(lambda: len(world.history.of("up", run)) > 1, 20, "login on IRC again")
+        world.history.until(lambda: world.history.of("answer"), 20, "the answer that was under way")
+        world.irc.say("ann", "three")
+        world.until_replied("three")
+
+    def heal(self, world: World) -> None:
+        world.model.release()
+        super().heal(world)
+        if self.asking:
+            self.asking.join(20)
+        if world.ask("key-1", "pay", False) is None:
+            raise AssertionError("no answer from a gateway that is ready")
+        world.until_settled()
+
+    def judge(self, world: World) -> Verdict:
+        verdict = super().judge(world)
+        request = judge_requests(world.history.entries, self.keys, world.model.counts)
+        verdict.answered += request.answered
+        verdict.broken += request.broken
+        return verdict
+
+
 def run_to_death(world: World, scenario: Scenario, quiet: float) -> None:
     """Lets the scenario act beside the traced process; one that nobody killed in it is killed when all was quiet for `quiet` seconds."""
     try:
@@ -384,4 +523,5 @@ def run_to_death(world: World, scenario: Scenario, quiet: float) -> None:
         pass
 
 
-ALL = {scenario.name: scenario for scenario in (Chat, Requests, Drain, Unsure, ByHand, Life, Recovery, Migration, Telegram, Hooked)}
+ALL = {scenario.name: scenario for scenario in (Chat, Requests, Drain, Unsure, ByHand, Life, Upgrade, Recovery, Migration, Telegram, Hooked, Retry,
+                                                Email, Program)}

@@ -5,6 +5,7 @@ same key, a webhook's sender sends the same delivery again.
 
 import random
 import threading
+import traceback
 
 from judge import Verdict, judge_chat
 from world import World
@@ -16,6 +17,7 @@ class Traffic:
     def __init__(self, world: World, dice: random.Random):
         self.world, self.dice = world, dice
         self.ended = threading.Event()
+        self.trouble = ""  # what ended the thread too early
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -26,12 +28,17 @@ class Traffic:
         self.ended.set()
         self._thread.join(60)
         assert not self._thread.is_alive(), f"{type(self).__name__} does not come to an end"
+        assert not self.trouble, self.trouble
 
     def _run(self) -> None:
         number = 0
         while not self.ended.wait(self.dice.random() * 0.03):
             number += 1
-            self.one(number)
+            try:
+                self.one(number)
+            except Exception:
+                self.trouble = traceback.format_exc()
+                return
 
     def one(self, number: int) -> None:
         raise NotImplementedError

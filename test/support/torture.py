@@ -22,3 +22,11 @@ def report(name, **figures):
         kept.parent.mkdir(parents=True, exist_ok=True)
         with kept.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def keep(name, text):
+    """Writes what a failure left to build/torture/NAME, and says where that is."""
+    kept = ROOT / "build" / "torture" / name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(text, encoding="utf-8")
+    return kept

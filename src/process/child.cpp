@@ -46,6 +46,7 @@ constexpr std::size_t kept_errors = 4096;
 constexpr std::size_t read_size = 16 * 1024;
 constexpr Millis pipes_after_exit{200};
 constexpr Millis patience_after_kill{5'000};  // a process in an uninterruptible wait may take longer than anybody waits
+constexpr Millis longest_reap_pause{50};
 
 // A running child and what is known of it. Shared by the body of run_child() and its helpers.
 struct Child {
@@ -209,7 +210,12 @@ Task<> end_group(std::shared_ptr<Child> child, Millis grace) {
   const Deadline end = Deadline::in(patience_after_kill);
   while (!child->exited && co_await child->changed.wait(end)) {
   }
-  child->reap();
+  // Who traces it (strace, a debugger) hears of its end first; until then it is no child of ours to reap.
+  Millis pause{1};
+  for (child->reap(); child->exited && !child->reaped && !end.expired(); child->reap()) {
+    co_await sleep_for(pause);
+    pause = std::min(pause * 2, longest_reap_pause);
+  }
   child->given_up = !child->reaped;
   if (child->reaped) co_await await_empty_group(child->pid);
 }

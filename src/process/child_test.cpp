@@ -360,6 +360,21 @@ TEST_F(ChildTest, AZombieThatNobodyReapsIsNotWaitedFor) {
   EXPECT_EQ(careless.reap(), 0);
 }
 
+TEST_F(ChildTest, WhoIsTracedIsReapedWhenItsTracerLetsGo) {
+  const test::TemporaryDirectory directory;
+  ASSERT_EQ(::mkfifo(directory.file("go").c_str(), 0600), 0);
+  std::optional<test::SlowTracer> tracer;
+  const auto result = run(shell(fmt::format("echo $$; read line <{}; exit 4", directory.file("go"))), "", megabyte,
+                          Deadline::in(30s), Millis{2'000}, [&](std::string_view pid) {
+                            tracer.emplace(std::stoi(std::string(pid)));
+                            test::put(directory.file("go"), "on\n");
+                          });
+  ASSERT_TRUE(result) << result.error().what;
+  EXPECT_EQ(result->exit_code, 4);
+  if (!tracer->ready()) GTEST_SKIP() << "nobody may trace here";
+  EXPECT_EQ(tracer->reap(), 0);
+}
+
 TEST_F(ChildTest, WhoLeavesTheGroupCantHoldUsUp) {
   const test::TemporaryDirectory directory;
   const auto start = SteadyClock::now();

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
@@ -22,6 +23,7 @@ namespace {
 using Descriptor = asio::posix::stream_descriptor;
 constexpr std::size_t read_size = 16 * 1024;
 constexpr Millis patience_after_kill{5'000};
+constexpr Millis longest_reap_pause{50};
 
 }  // namespace
 
@@ -149,8 +151,14 @@ Task<ChildEnd> LiveChild::end(Millis patience, Millis grace) {
     (void)co_await self.exited(Deadline::in(grace));
   }
   self.signal_group(SIGKILL);  // whoever is left of the group
-  (void)co_await self.exited(Deadline::in(patience_after_kill));
-  self.reap();
+  const Deadline end = Deadline::in(patience_after_kill);
+  const bool dead = co_await self.exited(end);
+  // Who traces it (strace, a debugger) hears of its end first; until then it is no child of ours to reap.
+  Millis pause{1};
+  for (self.reap(); dead && !self.reaped && !end.expired(); self.reap()) {
+    co_await sleep_for(pause);
+    pause = std::min(pause * 2, longest_reap_pause);
+  }
   if (self.reaped) co_await await_empty_group(self.pid);
   co_return self.result;
 }

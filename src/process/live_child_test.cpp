@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "process/process_group.h"
+#include "process/test_support.h"
 
 namespace talaria {
 namespace {
@@ -54,6 +55,16 @@ TEST_F(LiveChildTest, IsTalkedWith) {
     std::string rest;
     EXPECT_EQ(co_await child.read_some(LiveChild::Stream::out, rest), 0U);
     EXPECT_EQ((co_await child.end(5s, 1s)).exit_code, 3);
+  });
+}
+
+TEST_F(LiveChildTest, OneThatIsTracedIsReapedWhenItsTracerLetsGo) {
+  with("echo $$; read line; exit 4", [](LiveChild& child) -> Task<> {
+    EXPECT_NE(co_await read_until(child, "\n"), "");
+    test::SlowTracer tracer(child.pid());
+    child.close_input();
+    EXPECT_EQ((co_await child.end(5s, 1s)).exit_code, 4);
+    if (tracer.ready()) EXPECT_EQ(tracer.reap(), 0);
   });
 }
 

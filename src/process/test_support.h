@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include <utility>
 
 #include "base/fd.h"
+#include "process/pidfd.h"
 
 namespace talaria::test {
 
@@ -111,6 +113,21 @@ class Forked {
  private:
   pid_t pid_ = -1;
   bool ready_ = false;
+};
+
+// Traces `pid` as strace does and is slow to notice its end: until then its parent sees a process that is dead and can't
+// be reaped. Not ready() where nobody may trace.
+struct SlowTracer : Forked {
+  explicit SlowTracer(pid_t pid)
+      : Forked([pid](const auto& ready) {
+          if (::ptrace(PTRACE_SEIZE, pid, 0, 0) != 0) return 1;
+          ready();
+          const UniqueFd fd(::pidfd_open(pid, 0));
+          pollfd entry{fd.get(), POLLIN, 0};
+          if (::poll(&entry, 1, 10'000) != 1) return 2;
+          ::usleep(100'000);
+          return ::waitpid(pid, nullptr, __WALL) == pid ? 0 : 3;
+        }) {}
 };
 
 inline int hang() {

@@ -83,6 +83,7 @@ class MailSide:
         self.asked: list[Asked] = []  # its place is its UID, counted from 1
         self.seen: set[int] = set()
         self.taken: list[email.message.EmailMessage] = []
+        self.told: set[str] = set()  # their texts
         self._idle: list[Link] = []
         self._lock = threading.Lock()
         side = self
@@ -196,6 +197,7 @@ agent = "{agent}"
     def _take(self, content: bytes) -> None:
         mail = email.message_from_bytes(content, policy=email.policy.default)
         self.taken.append(mail)
+        self.told.add(text_of(mail))
         self.history.add("mail", mail["To"], text_of(mail))
 
     # ---- people
@@ -218,10 +220,7 @@ agent = "{agent}"
         self.history.until(lambda: self.history.of("idle", run), 20, "IDLE")
 
     def until_told(self, *mails: Asked) -> None:
-        def told():
-            seen = [text_of(mail) for mail in list(self.taken)]
-            return all(mail.prompt in seen for mail in mails)
-        self.history.until(told, 20, f"mails that answer {[mail.text for mail in mails]}")
+        self.history.until(lambda: all(mail.prompt in self.told for mail in mails), 20, f"mails that answer {[mail.text for mail in mails]}")
 
     def judge(self) -> Verdict:
         """A mailbox keeps what was not read, so everything that was asked counts as accepted. Copies under one Message-ID are one mail to its

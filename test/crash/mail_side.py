@@ -143,6 +143,7 @@ smtp = "127.0.0.1:{self._smtp_server.port}"
 smtp_tls = "none"
 password = "env:MAIL_PASSWORD"
 verify = "none"
+backlog = true
 allow = ["domain:{DOMAIN}"]
 answers_per_hour = 100000
 agent = "{agent}"
@@ -232,9 +233,11 @@ agent = "{agent}"
             if [(name, value) for name, value in mail.items() if name != "Date"] != [
                     (name, value) for name, value in first.items() if name != "Date"] or text_of(mail) != text_of(first):
                 broken.append(f"two mails are called {mail['Message-ID']}: {text_of(first)!r}, {text_of(mail)!r}")
-        entries = [Entry("said", mail.who, mail.prompt) for mail in self.asked]
+        # A thread is a conversation of its own: two of one person's are answered beside each other.
+        entries = [Entry("said", f"{mail.who} in {(mail.thread or [mail.message_id])[0]}", mail.prompt) for mail in self.asked]
         entries += [e for e in self.history.entries if e.kind == "died"]
-        entries += [Entry("reply", mail["To"].addresses[0].username, text_of(mail)) for mail in shown.values()]
+        entries += [Entry("reply", f"{mail['To'].addresses[0].username} in {(mail['References'] or 'no thread').split()[0]}", text_of(mail))
+                    for mail in shown.values()]
         verdict = judge_chat([*entries, Entry("end")], {mail.prompt for mail in self.asked})
         verdict.broken += broken
         verdict.doubled += len({mail["Message-ID"] for mail in self.taken if mail is not shown[mail["Message-ID"]]})

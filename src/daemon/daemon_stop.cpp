@@ -107,6 +107,9 @@ Task<GatewayExit> Daemon::stop() {
   stop_guard_.set_deadline(Deadline(stopping.budget.guard()));
   co_await end_agents(stopping);
   co_await end_deliveries(stopping);
+  // Not before: a channel's program is our child, too. It accounts for what it was handed and is told to stop first. One
+  // that goes on in our place keeps whoever is left: they are its children.
+  if (!stopping.departs) co_await end_leftovers(stopping, leftovers_grace);
   // A stop that came meanwhile has taken the place of the change of programs.
   if (stopping.departs) co_await signals_.judged(Deadline::in(std::chrono::seconds(1)));
   if (stopping.departs && !end.execute_again) {
@@ -226,8 +229,7 @@ Task<> Daemon::send_answers(Stopping& stopping) {
     co_await sleep_until(deadline.earlier(Deadline::in(pause)));
 }
 
-// Turns are interrupted, which ends their process groups (TERM, then KILL); then whatever agents left behind in
-// sessions of their own.
+// Turns are interrupted, which ends their process groups (TERM, then KILL).
 Task<> Daemon::end_agents(Stopping& stopping) {
   phases_.enter("agents");
   co_await send_answers(stopping);
@@ -236,9 +238,8 @@ Task<> Daemon::end_agents(Stopping& stopping) {
   if (gateway_) ended = co_await gateway_->end_turns(polite);
   co_await send_answers(stopping);  // "ask again with the same key"
   if (api_server_) ended = co_await api_server_->stop(polite) && ended;
-  // A program that goes on in our place keeps them: they are its children.
-  if (!stopping.departs || !ended) co_await end_leftovers(stopping, ended ? leftovers_grace : Millis{0});
-  if (!ended) {  // their agents are dead now
+  if (!ended) {
+    co_await end_leftovers(stopping, Millis{0});  // then their agents are dead
     if (gateway_) ended = co_await gateway_->end_turns(stopping.step(1s));
     if (api_server_) ended = co_await api_server_->stop(stopping.step(1s)) && ended;
   }
@@ -246,9 +247,13 @@ Task<> Daemon::end_agents(Stopping& stopping) {
   stopping.clean = ended && stopping.clean;
 }
 
+// Whatever processes are left below us: agents' in sessions of their own, say.
 Task<> Daemon::end_leftovers(Stopping& stopping, Millis grace) {
-  left_behind_ = co_await end_descendants(grace, stopping.step(4s), end_.impatient());
-  const DescendantsEnd& left = left_behind_;
+  phases_.enter("agents");
+  const DescendantsEnd left = co_await end_descendants(grace, stopping.step(4s), end_.impatient());
+  left_behind_.found += left.found;
+  left_behind_.killed += left.killed;
+  left_behind_.left = left.left;
   if (left.killed > 0)
     log::warning("{} processes that agents had started did not end when asked and were killed: {}", left.killed,
                  fmt::join(left.names, ", "));

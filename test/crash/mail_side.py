@@ -7,6 +7,7 @@ import email
 import email.message
 import email.policy
 import imaplib
+import os
 import random
 import re
 import socket
@@ -20,7 +21,6 @@ from traffic import PEOPLE, Traffic
 from world import World
 
 DOMAIN = "example.org"
-BOT = f"bot@{DOMAIN}"
 
 
 @dataclasses.dataclass
@@ -37,9 +37,9 @@ class Asked:
         """What the agent is given: the first mail of a thread with its subject."""
         return self.text if self.thread else f"{self.subject}\n\n{self.text}"
 
-    def bytes(self) -> bytes:
+    def bytes(self, to: str) -> bytes:
         mail = email.message.EmailMessage(policy=email.policy.SMTP)
-        mail["From"], mail["To"] = f"{self.who}@{DOMAIN}", BOT
+        mail["From"], mail["To"] = f"{self.who}@{DOMAIN}", to
         mail["Subject"] = f"Re: {self.subject}" if self.thread else self.subject
         mail["Message-ID"] = self.message_id
         if self.thread:
@@ -123,6 +123,8 @@ class MailSide:
                 return False
 
         self._imap_server, self._smtp_server = Listening(Imap), Listening(Smtp)
+        # No two gateways of a machine read one mailbox, and there are several worlds at a time.
+        self.address = f"bot-{os.getpid()}-{self._imap_server.port}@{DOMAIN}"
 
     def close(self) -> None:
         self._imap_server.close()
@@ -136,7 +138,7 @@ class MailSide:
         return f"""
 [channel.mail]
 kind = "email"
-address = "{BOT}"
+address = "{self.address}"
 imap = "127.0.0.1:{self._imap_server.port}"
 imap_tls = "none"
 smtp = "127.0.0.1:{self._smtp_server.port}"
@@ -164,7 +166,7 @@ agent = "{agent}"
                 link.tell("* SEARCH" + "".join(f" {uid}" for uid in range(max(first, 1), min(last, len(self.asked)) + 1)))
             elif wanted := re.match(r"UID FETCH (\d+) ", command):
                 uid = int(wanted[1])
-                content = self.asked[uid - 1].bytes().decode()
+                content = self.asked[uid - 1].bytes(self.address).decode()
                 link.tell(f"* {uid} FETCH (UID {uid} RFC822.SIZE {len(content)} INTERNALDATE {imaplib.Time2Internaldate(time.time())}"
                           f" BODY[]<0> {{{len(content)}}}", content + ")")
             elif wanted := re.match(r"UID STORE (\d+) \+FLAGS.SILENT \(\\Seen\)", command):

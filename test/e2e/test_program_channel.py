@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -174,6 +175,37 @@ def test_killed_with_a_delivery_in_hand_it_is_repeated_with_a_mark(tmp_path):
         wait_until(lambda: g.status()["queues"]["outbox"] == 0, 10, "receipt")
         g.run("send", "--to", "lines:ann", "next")
         assert delivered(log)[-1]["may_be_repeat"] is False
+
+
+PATIENT = """
+import signal
+log = open({log!r}, "a", buffering=1)
+signal.signal(signal.SIGTERM, lambda *_: log.write("TERM\\n"))
+say(type="hello", protocol=1)
+for raw in sys.stdin:
+    line = json.loads(raw)
+    if line["type"] == "ping": say(type="alive")
+    if line["type"] in ("deliver", "stop"): log.write(line["type"] + "\\n")
+    if line["type"] != "deliver": continue
+    while not os.path.exists({go!r}): time.sleep(0.01)
+    say(type="receipt", outbox_id=line["outbox_id"], platform_id="p")
+log.write("end\\n")
+"""
+
+
+def test_a_stop_lets_it_account_for_what_it_was_handed_and_tells_it_to_stop(tmp_path):
+    log, go = tmp_path / "heard", tmp_path / "go"
+    with gateway(tmp_path, broken(tmp_path, PATIENT.format(log=str(log), go=str(go)))) as g:
+        g.start().wait_ready().wait_channel_up("lines")
+        g.run("send", "--queue", "--to", "lines:ann", "once")
+        wait_until(lambda: log.exists() and log.read_text(), 10, "a delivery")
+        g.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: " ending (" in g.output(), 10, "the stop")
+        go.touch()
+        g.process.wait(20)
+        assert log.read_text().split() == ["deliver", "stop", "end"], "no signal before it was told to stop"
+        with sqlite3.connect(g.home / "state" / "talaria.db") as db:
+            assert db.execute("SELECT state, attempts FROM outbox").fetchall() == [("sent", 1)]
 
 
 SPEAKER = """

@@ -64,13 +64,17 @@ messages_per_second = 30.0
 
 
 class TelegramTraffic(Traffic):
-    """People on Telegram, whose server keeps what was not confirmed."""
+    """People on Telegram, whose server keeps what was not confirmed. It takes thirty messages a second of a bot, so they wait while many are
+    open."""
+    most_open = 200
 
     def __init__(self, world: World, dice: random.Random):
         super().__init__(world, dice)
         self.side = world.side(TelegramSide)
 
     def one(self, number: int) -> None:
+        while len(self.side.asked) - len(self.side.texts()) > self.most_open and not self.ended.wait(0.1):
+            pass
         self.side.ask(self.dice.choice(PEOPLE), f"tg {number}")
 
     def stop(self) -> None:

@@ -107,8 +107,8 @@ Task<GatewayExit> Daemon::stop() {
   stop_guard_.set_deadline(Deadline(stopping.budget.guard()));
   co_await end_agents(stopping);
   co_await end_deliveries(stopping);
-  // Not before: a channel's program is our child, too. It accounts for what it was handed and is told to stop first. One
-  // that goes on in our place keeps whoever is left: they are its children.
+  // Not before: a channel's program is our child, too. It accounts for what it was handed and is told to stop first.
+  // One that goes on in our place keeps whoever is left: they are its children.
   if (!stopping.departs) co_await end_leftovers(stopping, leftovers_grace);
   // A stop that came meanwhile has taken the place of the change of programs.
   if (stopping.departs) co_await signals_.judged(Deadline::in(std::chrono::seconds(1)));

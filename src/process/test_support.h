@@ -115,8 +115,8 @@ class Forked {
   bool ready_ = false;
 };
 
-// Traces `pid` as strace does and is slow to notice its end: until then its parent sees a process that is dead and can't
-// be reaped. Not ready() where nobody may trace.
+// Traces `pid` as strace does and is slow to notice its end: until then its parent sees a process that is dead and
+// can't be reaped. Not ready() where nobody may trace.
 struct SlowTracer : Forked {
   explicit SlowTracer(pid_t pid)
       : Forked([pid](const auto& ready) {

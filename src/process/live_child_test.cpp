@@ -62,7 +62,7 @@ TEST_F(LiveChildTest, OneThatIsTracedIsReapedWhenItsTracerLetsGo) {
   with("echo $$; read line; exit 4", [](LiveChild& child) -> Task<> {
     EXPECT_NE(co_await read_until(child, "\n"), "");
     test::SlowTracer tracer(child.pid());
-    child.close_input();
+    EXPECT_TRUE(co_await child.write_all("on\n", Deadline::in(5s)));
     EXPECT_EQ((co_await child.end(5s, 1s)).exit_code, 4);
     if (tracer.ready()) EXPECT_EQ(tracer.reap(), 0);
   });

@@ -23,7 +23,7 @@ class Suite:
     what: str
     function: Callable[[str], Outcome]
     needs: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-    waits: bool = False  # hardly needs a processor: runs beside the others
+    waits: bool = False  # mostly for time to pass: runs beside the others
 
 
 def command(*words, seconds: int = 300) -> Callable[[str], Outcome]:
@@ -127,7 +127,7 @@ def all_suites() -> list[Suite]:
         Suite("irc", "conversations on real IRC servers, at their pace", pytest("test/e2e/irc", 900), {**with_model, "npm": []}, waits=True),
         Suite("e2e", "the real binary, one file per behaviour", pytest("test/e2e", 1500, "--ignore=test/e2e/irc"), {**with_model, "npm": []}),
         Suite("judges", "the clients that users use", pytest("test/judges", 600), {**with_model, "npm": []}),
-        Suite("lab", "the life cycle under a real systemd", pytest("test/lab", 1200), release),
+        Suite("lab", "the life cycle under a real systemd", pytest("test/lab", 1800), release, waits=True),
         Suite("crash", "killed at every point, and power cuts", pytest("test/crash", 600),
               {"release": ["talaria", "crash_tracer"]}),
         Suite("bench", "the benchmark's programs work (no figures)", bench, release),

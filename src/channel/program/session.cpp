@@ -176,6 +176,8 @@ Task<> Session::watch() {
   const auto hello_due = SteadyClock::now() + times_.hello;
   for (;;) {
     co_await sleep_for(times_.ping);
+    // Whoever is cancelled wakes up early: no ping may come between the program and its "stop".
+    if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) co_return;
     const auto now = SteadyClock::now();
     if (must_wait()) last_word_ = now;  // it is we who don't listen
     if (!hello_ && now >= hello_due) finish("it did not say hello");

@@ -43,9 +43,9 @@ constexpr std::string_view unit_section_end = "StartLimitIntervalSec=0\n";
 
 constexpr std::string_view system_sandbox = R"(
 # The sandbox. Left open on purpose: the network (platforms and models), executable memory (agents with a JIT compiler), and
-# /proc (who sent a signal is part of the record of an end). Without ProtectHostname= and the ProtectKernel…= and
-# ProtectControlGroups= ones: they forbid what takes root or a capability, which nothing here has or can get, and every
-# start would pay for them with mounts and filters of its own.
+# /proc (who sent a signal is part of the record of an end). Without ProtectHostname=, ProtectKernelTunables=,
+# ProtectKernelLogs= and ProtectControlGroups=: they forbid what takes root or a capability, which nothing here has or can
+# get, and every start would pay for them with mounts and filters of its own.
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=
@@ -55,6 +55,7 @@ PrivateTmp=yes
 PrivateDevices=yes
 PrivateUsers=yes
 ProtectClock=yes
+ProtectKernelModules=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -204,7 +205,6 @@ Result<std::string> render_user_drop_in(std::string_view user) {
   // capability.
   constexpr std::string_view for_root =
       "ProtectKernelTunables=yes\n"
-      "ProtectKernelModules=yes\n"
       "ProtectKernelLogs=yes\n"
       "ProtectControlGroups=yes\n";
   return header("50-run-as-user.conf", "another file beside this one") +

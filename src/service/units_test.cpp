@@ -151,8 +151,7 @@ TEST(UserDropIn, TakesUserNamesOnly) {
 }
 
 TEST(UserDropIn, ProtectsFromRootWhatOnlyRootMayWrite) {
-  for (const char* directive :
-       {"ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups"}) {
+  for (const char* directive : {"ProtectKernelTunables", "ProtectKernelLogs", "ProtectControlGroups"}) {
     EXPECT_EQ(parse(*render_user_drop_in("root"))[fmt::format("Service.{}", directive)], Values{"yes"}) << directive;
     EXPECT_THAT(*render_user_drop_in("alice"), Not(HasSubstr(directive)));
   }

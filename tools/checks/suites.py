@@ -14,7 +14,7 @@ from outcome import Outcome, failure, read_xml, skip, success
 from run import BUILD, LOGS, ROOT, run
 
 # Rooms that start threads of their own, or signal across them.
-THREADED_ROOMS = ("runtime", "store", "process", "net")
+THREADED_ROOMS = ("runtime", "store", "process", "net", "channel")
 
 
 @dataclasses.dataclass

@@ -15,7 +15,9 @@ from process_figures import BenchError
 
 LAB = pathlib.Path(__file__).resolve().parent.parent / "test" / "lab"
 INSTALLED = "/usr/local/bin/talaria"
+EMPTY = "/usr/local/bin/empty-service"
 PORT = 8799
+QUIET_S = 0.15
 CONFIG = """[api]
 listen = "127.0.0.1:{port}"
 keys   = ["file:{directory}/api.key"]
@@ -67,31 +69,47 @@ def takeover_gaps(binary, home, runs):
 
 
 class Service:
-    """The gateway as a unit of a lab's systemd."""
+    """A program as a unit of a lab's systemd: the gateway, or what `program` names instead in the same unit ("/path ARGUMENT...")."""
 
-    def __init__(self, lab, scope):
-        self.lab, self.scope = lab, scope
+    def __init__(self, lab, scope, profile="bench", port=PORT, program=None):
+        self.lab, self.scope, self.port = lab, scope, port
         self.user = lab.user_of(scope)
-        self.unit = "talaria-gateway@bench.service"
-        directory = "/etc/talaria/bench" if scope == "system" else f"/home/{self.user}/.config/talaria/bench"
+        self.unit = f"talaria-gateway@{profile}.service"
+        system = scope == "system"
+        directory = f"/etc/talaria/{profile}" if system else f"/home/{self.user}/.config/talaria/{profile}"
         lab.put_file(f"{directory}/api.key", "bench\n", mode=0o600, owner=self.user)
-        lab.put_file(f"{directory}/config.toml", CONFIG.format(port=PORT, directory=directory), mode=0o600, owner=self.user)
-        lab.run([INSTALLED, "-p", "bench", "gateway", "install", "--no-start", "--no-enable",
-                 *(["--system"] if scope == "system" else [])], self.user).check()
-        if scope == "system":
+        lab.put_file(f"{directory}/config.toml", CONFIG.format(port=port, directory=directory), mode=0o600, owner=self.user)
+        if program:
+            units = "/etc/systemd/system" if system else f"/home/{self.user}/.config/systemd/user"
+            lab.put_file(f"{units}/{self.unit}.d/program.conf", f"[Service]\nExecStart=\nExecStart={program}\nWatchdogSec=0\n",
+                         owner=self.user)
+        lab.run([INSTALLED, "-p", profile, "gateway", "install", "--no-start", "--no-enable",
+                 *(["--system"] if system else [])], self.user).check()
+        if system:
             lab.run(["chown", "-R", "talaria", directory]).check()
         lab.systemctl(scope, "start", self.unit).check()
+
+    def connect(self):
+        """Of the gateway the service manager keeps the socket, and the connection waits in its backlog; another program must listen first."""
+        while True:
+            try:
+                return self.lab.connect(self.port)
+            except ConnectionRefusedError:
+                time.sleep(0.0002)
 
     def kill_to_answer(self):
         """Milliseconds from SIGKILL of the main process to the answer "ready" to a request that was sent right after it."""
         outer = int((pathlib.Path(self.lab.cgroup_of(self.scope, self.unit)) / "cgroup.procs").read_text(encoding="ascii").split()[0])
         pidfd = os.pidfd_open(outer)
+        # What READY left to do is not part of it; and the first process that is moved into a control group after a while waits for a grace
+        # period of RCU (cgroup_threadgroup_rwsem), so an idle machine must have been idle.
+        time.sleep(QUIET_S)
         begin = time.monotonic()
         os.kill(outer, signal.SIGKILL)
         select.select([pidfd], [], [], 5)
         os.close(pidfd)
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)) as client:
-            client.sock = self.lab.connect(PORT)  # waits in the backlog that the service manager keeps
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as client:
+            client.sock = self.connect()
             client.request("GET", "/readyz")
             answer = client.getresponse()
             if answer.status != 200:
@@ -99,8 +117,9 @@ class Service:
         return (time.monotonic() - begin) * 1000
 
 
-def restarts_after_kill(binary, runs):
-    """{scope: milliseconds}; a string that says why, where this machine can't have a lab."""
+def restarts_after_kill(binary, empty_service, runs):
+    """{what: milliseconds} for the gateway as a service of each scope and for a program that does nothing in the same unit, in turns;
+    a string that says why, where this machine can't have a lab."""
     sys.path.insert(0, str(LAB))
     from lab import SCOPES, Lab, why_no_lab
     reason = why_no_lab()
@@ -108,10 +127,10 @@ def restarts_after_kill(binary, runs):
         return reason
     figures = {}
     for scope in SCOPES:
-        with Lab(programs={INSTALLED: binary}) as lab:
-            service = Service(lab, scope)
-            figures[scope] = []
+        with Lab(programs={INSTALLED: binary, EMPTY: empty_service}) as lab:
+            services = {f"{scope} service": Service(lab, scope),
+                        f"{scope} service, an empty program": Service(lab, scope, "empty", PORT + 1, f"{EMPTY} {PORT + 1}")}
             for _ in range(runs):
-                figures[scope].append(service.kill_to_answer())
-                time.sleep(0.05)  # what READY left to do is not part of the next
+                for name, service in services.items():
+                    figures.setdefault(name, []).append(service.kill_to_answer())
     return figures

@@ -48,7 +48,7 @@ function(talaria_unit_tests)
       target_precompile_headers(${room}_test REUSE_FROM talaria_pch)
       # talaria_runtime: the precompiled header holds Asio, whose one compiled copy lies there.
       target_link_libraries(${room}_test PRIVATE
-        talaria_${room} talaria_runtime GTest::gmock GTest::gtest GTest::gtest_main rapidcheck)
+        talaria_${room} talaria_runtime PkgConfig::SYSTEMD GTest::gmock GTest::gtest GTest::gtest_main rapidcheck)
       # rapidcheck's headers shadow names, which are not ours to mend; and a test names only the fields that matter to it.
       # On the sources, because what a target links comes after its own options and would win.
       set_source_files_properties(${tests} PROPERTIES COMPILE_OPTIONS

@@ -34,12 +34,17 @@ target_compile_options(talaria_flags INTERFACE
   "$<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>"
   "$<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>"
   "$<$<CONFIG:Release>:SHELL:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>")
-target_link_options(talaria_flags INTERFACE -fuse-ld=lld -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,--as-needed -pie)
+target_link_options(talaria_flags INTERFACE -fuse-ld=lld -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,pack-relative-relocs
+  -Wl,--as-needed -pie)
 
 set(TALARIA_SANITIZE "" CACHE STRING "Sanitizers for -fsanitize=, comma separated")
 if(TALARIA_SANITIZE)
   target_compile_options(talaria_flags INTERFACE -fsanitize=${TALARIA_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(talaria_flags INTERFACE -fsanitize=${TALARIA_SANITIZE})
+else()
+  # Nothing else we load is C++. As a shared library the runtime costs each start the look-up of its 4,000 symbols. Sanitizers
+  # watch exceptions from outside of it.
+  target_link_options(talaria_flags INTERFACE -static-libstdc++ -static-libgcc)
 endif()
 if(TALARIA_FUZZ)
   target_compile_options(talaria_flags INTERFACE -fsanitize=fuzzer-no-link)

@@ -1,38 +1,14 @@
 #include "api/metrics.h"
 
-#include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
 #include <unistd.h>
 
 #include <cstdio>
 
+#include "api/exposition.h"
+
 namespace talaria {
 namespace json = boost::json;
 namespace {
-
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
-
-class Families {
- public:
-  void add(MetricType type, const char* name, const char* help, double value,
-           std::vector<ClientMetric::Label> labels = {}) {
-    if (families_.empty() || families_.back().name != name) families_.push_back({name, help, type, {}});
-    ClientMetric metric;
-    metric.label = std::move(labels);
-    if (type == MetricType::Counter) {
-      metric.counter.value = value;
-    } else {
-      metric.gauge.value = value;
-    }
-    families_.back().metric.push_back(std::move(metric));
-  }
-  [[nodiscard]] std::string text() const { return prometheus::TextSerializer().Serialize(families_); }
-
- private:
-  std::vector<MetricFamily> families_;
-};
 
 double resident_bytes() {
   // Second field of /proc/self/statm, in pages (proc(5)).
@@ -62,44 +38,41 @@ HttpResponse readiness(const DaemonView& view, const Gateway* gateway) {
 }
 
 HttpResponse metrics(const DaemonView& view, const Gateway* gateway) {
-  Families out;
-  out.add(MetricType::Gauge, "talaria_ready", "1 when the gateway serves", view.ready() ? 1 : 0);
-  out.add(MetricType::Gauge, "process_resident_memory_bytes", "Resident memory", resident_bytes());
+  using enum Exposition::Kind;
+  Exposition out;
+  out.add(gauge, "talaria_ready", "1 when the gateway serves", view.ready() ? 1 : 0);
+  out.add(gauge, "process_resident_memory_bytes", "Resident memory", resident_bytes());
   if (gateway != nullptr) {
     const GatewayCounters& c = gateway->counters();
     const QueueDepths d = gateway->depths();
     for (const auto& [state, value] :
          {std::pair{"finished", c.turns_finished}, {"failed", c.turns_failed}, {"cancelled", c.turns_cancelled}}) {
-      out.add(MetricType::Counter, "talaria_turns_total", "Turns that ended, by how", number(value),
-              {{"state", state}});
+      out.add(counter, "talaria_turns_total", "Turns that ended, by how", number(value), {{"state", state}});
     }
-    out.add(MetricType::Counter, "talaria_events_accepted_total", "Messages journalled", number(c.events_accepted));
-    out.add(MetricType::Counter, "talaria_events_duplicate_total", "Redeliveries recognised",
-            number(c.events_duplicate));
-    out.add(MetricType::Counter, "talaria_events_passed_over_total",
-            "Messages that are not for us, each with a line in the log", number(c.events_passed_over));
-    out.add(MetricType::Counter, "talaria_replies_sent_total", "Replies with a receipt", number(c.replies_sent));
-    out.add(MetricType::Counter, "talaria_delivery_errors_total", "Delivery attempts that failed",
-            number(c.delivery_errors));
+    out.add(counter, "talaria_events_accepted_total", "Messages journalled", number(c.events_accepted));
+    out.add(counter, "talaria_events_duplicate_total", "Redeliveries recognised", number(c.events_duplicate));
+    out.add(counter, "talaria_events_passed_over_total", "Messages that are not for us, each with a line in the log",
+            number(c.events_passed_over));
+    out.add(counter, "talaria_replies_sent_total", "Replies with a receipt", number(c.replies_sent));
+    out.add(counter, "talaria_delivery_errors_total", "Delivery attempts that failed", number(c.delivery_errors));
     for (const auto& [queue, value] :
          {std::pair{"inbound", d.inbound}, {"turns", d.turns}, {"outbox", d.outbox}, {"dead", d.dead}}) {
-      out.add(MetricType::Gauge, "talaria_queue_depth", "What waits", number(value), {{"queue", queue}});
+      out.add(gauge, "talaria_queue_depth", "What waits", number(value), {{"queue", queue}});
     }
-    out.add(MetricType::Gauge, "talaria_turns_running", "Turns that run now", number(d.running));
+    out.add(gauge, "talaria_turns_running", "Turns that run now", number(d.running));
     for (const ChannelReport& channel : gateway->channels()) {
-      out.add(MetricType::Gauge, "talaria_channel_up", "1 when the channel is connected",
+      out.add(gauge, "talaria_channel_up", "1 when the channel is connected",
               channel.health.state == ChannelState::up ? 1 : 0, {{"channel", channel.name}, {"kind", channel.kind}});
     }
     for (const ChannelReport& channel : gateway->channels()) {
       if (!channel.health.last_progress) continue;
-      out.add(MetricType::Gauge, "talaria_channel_last_progress_seconds",
-              "Unix time of the last exchange with the platform", number(*channel.health.last_progress) / 1000,
-              {{"channel", channel.name}, {"kind", channel.kind}});
+      out.add(gauge, "talaria_channel_last_progress_seconds", "Unix time of the last exchange with the platform",
+              number(*channel.health.last_progress) / 1000, {{"channel", channel.name}, {"kind", channel.kind}});
     }
   }
   HttpResponse response;
   response.headers.set("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-  response.body = out.text();
+  response.body = std::move(out).take();
   return response;
 }
 

@@ -8,6 +8,9 @@
 namespace talaria {
 
 std::unexpected<Error> fail_errno(int err, std::string_view tried) {
+  if (err == ELIBACC)  // base/libsystemd.cpp
+    return fail(ErrorKind::internal,
+                fmt::format("{}: libsystemd.so.0 can't be loaded; install it (Debian's package libsystemd0)", tried));
   ErrorKind kind = ErrorKind::internal;
   switch (err) {
     case EACCES:

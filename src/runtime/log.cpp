@@ -4,12 +4,15 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <syslog.h>
 #include <unistd.h>
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <mutex>
 
@@ -18,7 +21,7 @@ namespace {
 
 class JournalSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
-  explicit JournalSink(std::string profile) : profile_(std::move(profile)) {}
+  explicit JournalSink(std::string_view profile) : profile_(fmt::format("TALARIA_PROFILE={}", profile)) {}
 
  protected:
   void sink_it_(const spdlog::details::log_msg& msg) override {
@@ -30,12 +33,19 @@ class JournalSink final : public spdlog::sinks::base_sink<std::mutex> {
     } else if (msg.level <= spdlog::level::debug) {
       priority = LOG_DEBUG;
     }
-    sd_journal_send("MESSAGE=%.*s", static_cast<int>(msg.payload.size()), msg.payload.data(), "PRIORITY=%i", priority,
-                    "SYSLOG_IDENTIFIER=talaria", "TALARIA_PROFILE=%s", profile_.c_str(), nullptr);
+    std::string message = fmt::format("MESSAGE={}", std::string_view(msg.payload.data(), msg.payload.size()));
+    std::string level = fmt::format("PRIORITY={}", priority);
+    const iovec fields[] = {field(message), field(level), field(identifier_), field(profile_)};
+    // The journal reads standard error, too; there a line has no fields.
+    if (sd_journal_sendv(fields, static_cast<int>(std::size(fields))) < 0)
+      fmt::print(stderr, "{}\n", std::string_view(message).substr(std::string_view("MESSAGE=").size()));
   }
   void flush_() override {}
 
  private:
+  static iovec field(std::string& text) { return {text.data(), text.size()}; }
+
+  std::string identifier_ = "SYSLOG_IDENTIFIER=talaria";
   std::string profile_;
 };
 
@@ -55,7 +65,7 @@ std::shared_ptr<spdlog::logger> logger;
 void start(std::string_view profile, Level least) {
   spdlog::sink_ptr sink;
   if (journal_reads_stderr()) {
-    sink = std::make_shared<JournalSink>(std::string(profile));
+    sink = std::make_shared<JournalSink>(profile);
   } else {
     sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
     sink->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import plistlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -149,6 +150,36 @@ def test_manifests_give_the_drain_its_time():
     assert user.isdigit() and int(user) == pod["securityContext"]["runAsUser"] != 0  # runAsNonRoot wants a number
     for word in ("STOPSIGNAL SIGTERM", "HEALTHCHECK ", "VOLUME "):
         assert f"\n{word}" in containerfile
+
+
+def test_the_image_has_the_libraries_that_the_program_is_linked_with(binary):
+    dynamic = subprocess.run(["readelf", "-d", binary], capture_output=True, text=True, check=True).stdout
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic)
+    assert "libc.so.6" in needed
+    owners = subprocess.run(["dpkg-query", "-S", *(f"*/{name}" for name in needed)], capture_output=True, text=True, check=True).stdout
+    packages = {line.split(":")[0] for line in owners.splitlines()} - {"libc6", "libc6-i386", "libc6-x32"}
+    containerfile = (PACKAGING / "container" / "Containerfile").read_text(encoding="utf-8")
+    image = set(re.findall(r"lib\S+", containerfile.split("--no-install-recommends")[1].split("&&")[0]))
+    assert image == packages
+
+
+def test_without_libsystemd_only_systemd_is_missing(binary, tmp_path):
+    library = next(line.split()[-1] for line in subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
+                   .stdout.splitlines() if "libsystemd.so.0 " in line and "x86-64" in line)
+    (tmp_path / "config.toml").write_text('[agent.default]\nkind = "echo"\n', encoding="utf-8")
+    (tmp_path / "config.toml").chmod(0o600)
+
+    environment = {"PATH": os.environ["PATH"], "TALARIA_HOME": str(tmp_path)}
+    hidden = ["unshare", "-rm", "sh", "-c", f'mount --bind /dev/null {library} && exec "$@"', "sh", binary, "gateway"]
+
+    logs = subprocess.run([*hidden, "logs"], env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (logs.returncode, logs.stdout) == (1, "")
+    assert "libsystemd.so.0 can't be loaded; install it (Debian's package libsystemd0)" in logs.stderr
+    with subprocess.Popen([*hidden, "run"], env=environment, stderr=subprocess.DEVNULL) as gateway:
+        status = [binary, "gateway", "status"]
+        wait_until(lambda: subprocess.run(status, env=environment, capture_output=True, check=False).returncode == 0, 20, "it runs")
+        gateway.terminate()
+        assert gateway.wait(20) == 1  # a signal that nobody planned
 
 
 # ---- how they are told apart ---------------------------------------------------------------------------------------------------------

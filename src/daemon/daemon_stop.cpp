@@ -221,11 +221,13 @@ Task<> Daemon::drain_turns(Stopping& stopping) {
 }
 
 // A turn has ended a moment before its answer is on its way: every client gets it but those of turns that still run.
+// One that had just come when the stop began is told that we drain, and when to ask again.
 Task<> Daemon::send_answers(Stopping& stopping) {
   if (!api_server_) co_return;
   const Deadline deadline = stopping.step(1s);
   const auto running = static_cast<std::size_t>(gateway_ ? gateway_->depths().running : 0);
-  for (Millis pause{1}; api_server_->exchanges() > running && !deadline.expired(); pause *= 2)
+  for (Millis pause{1}; api_server_->exchanges() + api_server_->newcomers() > running && !deadline.expired();
+       pause = std::min(pause * 2, Millis{20}))
     co_await sleep_until(deadline.earlier(Deadline::in(pause)));
 }
 

@@ -22,6 +22,7 @@ constexpr std::size_t idle_buffer = 8 * 1024;           // a larger one is given
 constexpr std::size_t body_read = 32 * 1024;            // per read, while a body comes
 constexpr std::size_t linger_bytes = 64 * 1024 * 1024;  // thrown away after a rejection, at most
 constexpr Millis linger_time{1000};
+constexpr Millis newcomer_time{500};  // for the first request of a connection that was accepted just before the end
 
 HttpResponse error_response(const HttpRejection& rejection) {
   HttpResponse response;
@@ -84,6 +85,8 @@ HttpConnection::~HttpConnection() {
   }
 }
 
+bool HttpConnection::newcomer() const { return first_ && SteadyClock::now() < accepted_ + newcomer_time; }
+
 void HttpConnection::close_if_idle() {
   if (!idle_) return;
   error_code ignored;
@@ -136,7 +139,7 @@ Task<HttpConnection::Got> HttpConnection::read_request() {
     if (reader_.rejection()) co_return Got::rejected;
     if (reader_.done()) break;
     idle_ = !reader_.started() && input_.size() == 0;
-    if (idle_ && closing()) co_return Got::closed;
+    if (idle_ && closing() && !newcomer()) co_return Got::closed;
     if (idle_ && core_->handing_over) {
       put_aside();
       co_return Got::closed;
@@ -149,13 +152,15 @@ Task<HttpConnection::Got> HttpConnection::read_request() {
     }
     if (idle_) {
       // A fresh connection that says nothing is no kept one: it gets no longer than a request.
-      watch_.arm(begun + (first_ ? core_->limits.request_time : core_->limits.idle_time));
+      const Millis fresh = closing() ? newcomer_time : core_->limits.request_time;
+      watch_.arm(first_ ? accepted_ + fresh : begun + core_->limits.idle_time);
     } else if (!in_time) {
       watch_.arm(SteadyClock::now() + core_->limits.request_time);
       in_time = true;
     }
     if (co_await fill()) continue;
-    if (idle_ && interrupted_ && core_->handing_over && !core_->stopping && !watch_.expired()) continue;
+    // close_if_idle() has woken us: above is decided what that means. Where we are cancelled, the next wait says so.
+    if (idle_ && interrupted_ && !watch_.expired() && (core_->handing_over || newcomer())) continue;
     if (!watch_.expired() || idle_) co_return Got::closed;
     co_await reject({408, "the request did not arrive in time"});
     co_return Got::closed;

@@ -85,6 +85,8 @@ class HttpConnection {
   [[nodiscard]] HttpServerCore& core() { return *core_; }
   // No further request is read here: the server stops, or has left the address that this connection came by.
   [[nodiscard]] bool closing() const { return core_->stopping || core_->address != address_; }
+  // Just accepted, and its first request is not whole yet: closing now would cut off a client that did nothing wrong.
+  [[nodiscard]] bool newcomer() const;
 
  private:
   enum class Got { request, closed, rejected };
@@ -106,6 +108,7 @@ class HttpConnection {
   boost::beast::flat_buffer input_;
   std::string head_;  // of the answer, reused
   const std::uint64_t address_;
+  const SteadyClock::time_point accepted_ = SteadyClock::now();
   bool refused_;
   bool idle_ = true;  // no byte of a request has come yet
   bool first_ = true;

@@ -190,5 +190,9 @@ Task<bool> HttpServer::stop(Deadline deadline) {
 
 std::size_t HttpServer::connections() const { return impl_->core->connections.size(); }
 std::size_t HttpServer::exchanges() const { return impl_->core->exchanges; }
+std::size_t HttpServer::newcomers() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(impl_->core->connections, [](const auto* each) { return each->newcomer(); }));
+}
 
 }  // namespace talaria

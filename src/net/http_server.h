@@ -67,7 +67,8 @@ class HttpServer {
   // A listening socket of ours; -1: none.
   [[nodiscard]] int listener() const;
 
-  // Closes the listeners and idle connections; exchanges in progress go on, their connections close after them.
+  // Closes the listeners and idle connections; exchanges in progress go on, their connections close after them. A
+  // connection that was accepted in the last half second has the rest of it for its first request.
   void stop_accepting();
   // Another program takes our clients over: closes the listeners, lets exchanges go on, and puts every connection aside
   // as soon as it is between two exchanges, instead of closing it. handed_over() waits until none is left; then
@@ -81,6 +82,7 @@ class HttpServer {
   Task<bool> stop(Deadline deadline);
   [[nodiscard]] std::size_t connections() const;
   [[nodiscard]] std::size_t exchanges() const;  // in progress
+  [[nodiscard]] std::size_t newcomers() const;  // connections just accepted whose first request has not come yet
 
  private:
   struct Impl;

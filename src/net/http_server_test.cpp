@@ -539,6 +539,29 @@ TEST(HttpServer, StopAcceptingLetsTheExchangeFinish) {
   EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
 }
 
+TEST(HttpServer, AnswersWhoHasJustComeAlthoughItStops) {
+  Served served(
+      [](HttpRequest, HttpExchange& exchange) -> Task<> { (void)co_await exchange.send(text_response("done")); });
+  Peer kept = served.connect();
+  ASSERT_TRUE(kept.send(get));
+  EXPECT_THAT(kept.read_response(), HasSubstr("done"));
+  Peer comer = served.connect();
+  Peer silent = served.connect();
+  while (served.loop.on_loop([&] { return served.server->connections(); }) < 3) std::this_thread::yield();
+  served.loop.on_loop([&] {
+    EXPECT_EQ(served.server->newcomers(), 2u);
+    served.server->stop_accepting();
+    EXPECT_EQ(served.server->newcomers(), 2u);
+  });
+  EXPECT_EQ(kept.read_to_end(), "");  // between two requests: it may be closed at any time
+  ASSERT_TRUE(comer.send(get));
+  const auto answer = comer.read_to_end();
+  EXPECT_THAT(answer, HasSubstr("done"));
+  EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
+  EXPECT_EQ(silent.read_to_end(), "");
+  served.loop.on_loop([&] { EXPECT_EQ(served.server->newcomers(), 0u); });
+}
+
 TEST(HttpServer, MovesWithoutCuttingAnybodyOff) {
   std::promise<Event*> entered;
   std::atomic<int> asked{0};

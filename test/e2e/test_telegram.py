@@ -69,6 +69,9 @@ def test_who_is_not_on_the_list_is_not_answered(tmp_path, telegram):
         telegram.say(bob, "two")
         telegram.wait(lambda: telegram.texts(alice) == ["one"] and telegram.texts(bob) == ["two"] and telegram.texts(group) == ["in the group"])
         assert telegram.sent(eve) == []
+        # The operator is told who it was, in the words of a rule. Nothing of what was said.
+        told = [line for line in g.output().splitlines() if "no rule of allow fits" in line]
+        assert len(told) == 1 and f"tg: a message of user:{eve.id} (@bob) in chat:{eve.id} " in told[0] and "me too" not in told[0]
 
 
 def test_administrators_commands(tmp_path, telegram):

@@ -116,7 +116,13 @@ bool MailboxReader::is_from_before(const Fetched& fetched) const {
 }
 
 Task<Result<>> MailboxReader::take(ImapClient& client, Fetched fetched) {
-  if (is_from_before(fetched)) co_return Result<>{};
+  if (is_from_before(fetched)) {
+    inbox_.passed_over(settings_.rules.channel,
+                       fmt::format("mail {} is not answered: its server has numbered the mailbox anew, and it is older "
+                                   "than our first start",
+                                   fetched.uid));
+    co_return Result<>{};
+  }
   if (fetched.received_at == 0) fetched.received_at = clock_.now();
   const std::uint32_t uid = fetched.uid;
   auto read = read_mail(fetched, settings_.rules);

@@ -63,7 +63,7 @@ Millis IrcChannel::jittered(Millis delay) {
   return Millis(std::uniform_int_distribution<Millis::rep>(delay.count() / 2, delay.count())(random_));
 }
 
-SessionSettings IrcChannel::session_settings() const {
+SessionSettings IrcChannel::session_settings() {
   const auto& irc = config_.irc;
   return {.channel = config_.name,
           .login = {.nick = irc.nick,
@@ -75,7 +75,8 @@ SessionSettings IrcChannel::session_settings() const {
           .join = irc.join,
           .allow = AllowList(config_.allow),
           .admins = AllowList(config_.admins),
-          .times = times_.session};
+          .times = times_.session,
+          .on_passed_over = [this](std::string_view what) { inbox_->passed_over(config_.name, what); }};
 }
 
 // Who logs in has one account under whatever nick; else the nick is all there is. The port belongs to it: two servers
@@ -88,6 +89,7 @@ std::string IrcChannel::account() const {
 }
 
 Task<> IrcChannel::run(Inbox& inbox) {
+  inbox_ = &inbox;
   struct Ended {
     IrcChannel& channel;
     ~Ended() {

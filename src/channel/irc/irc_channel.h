@@ -48,7 +48,7 @@ class IrcChannel final : public Channel {
   Task<SessionEnd> connect_once();
   Task<Result<std::unique_ptr<Stream>>> dial_server();
   Task<bool> wait_until_sendable(std::string target);
-  [[nodiscard]] SessionSettings session_settings() const;
+  [[nodiscard]] SessionSettings session_settings();
   [[nodiscard]] std::vector<std::string> lines_for(const Reply& reply) const;
   std::string next_id();
   void note_progress();
@@ -63,6 +63,7 @@ class IrcChannel final : public Channel {
   IrcTimes times_;
 
   HoldQueue hold_;
+  Inbox* inbox_ = nullptr;  // while it runs
   Outgoing outgoing_;
   Event work_;                  // the writer has something to write
   Event sendable_;              // deliveries may look again whether they can be sent

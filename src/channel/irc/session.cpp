@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/text.h"
+
 namespace talaria::irc {
 
 namespace {
@@ -158,13 +160,18 @@ std::optional<std::string> Session::account_of(const Message& message) const {
 void Session::on_privmsg(const Message& message) {
   auto in = read_privmsg(message, nick_, isupport_);
   if (!in) return;
-  const auto account = account_of(message);
-  const bool admin = settings_.admins.allows(in->from, account, isupport_.casemapping);
-  if (!admin && !settings_.allow.allows(in->from, account, isupport_.casemapping)) return;
   if (!in->direct) {
     const auto room = rooms_.spelling(in->target, isupport_.casemapping);
     if (!room) return;
     in->target = *room;
+  }
+  const auto account = account_of(message);
+  const bool admin = settings_.admins.allows(in->from, account, isupport_.casemapping);
+  if (!admin && !settings_.allow.allows(in->from, account, isupport_.casemapping)) {
+    settings_.on_passed_over(
+        printable(fmt::format("a message of {}!{}@{} ({}) is not answered: no rule of allow fits", in->from.nick,
+                              in->from.user, in->from.host, account ? "account " + *account : "no account")));
+    return;
   }
   const auto* given = message.tag("msgid");
   InboundEvent event;

@@ -35,6 +35,7 @@ struct SessionSettings {
   AllowList allow{std::vector<std::string>{}};
   AllowList admins{std::vector<std::string>{}};  // answered, too
   SessionTimes times;
+  std::function<void(std::string_view)> on_passed_over = [](std::string_view) {};  // see Inbox::passed_over()
 };
 
 // Why a session is over.

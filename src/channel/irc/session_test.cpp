@@ -346,6 +346,25 @@ TEST_F(SessionTest, AServerThatOnlyAsksIsLeft) {
   EXPECT_TRUE(session->end());
 }
 
+TEST_F(SessionTest, TellsWhoSpokeToUsAndIsNotAnswered) {
+  std::vector<std::string> told;
+  auto s = settings({"account:alice"});
+  s.on_passed_over = [&](std::string_view what) { told.emplace_back(what); };
+  begin(std::move(s));
+  log_in("account-tag");
+  say(":talaria!t@h JOIN #Room");
+  say("@account=alice :anna!a@h PRIVMSG talaria :hello");
+  say(":alice!a@h\x1b PRIVMSG talaria :I only have the nick");
+  say("@account=eve :eve!e@h PRIVMSG #elsewhere :talaria: hello");
+  say("@account=eve :eve!e@h PRIVMSG #Room :just talking");
+  say("@account=eve :eve!e@h PRIVMSG #Room :talaria: hello");
+  EXPECT_EQ(events.size(), 1U);
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_THAT(told[0], StartsWith("a message of alice!a@h"));
+  EXPECT_THAT(told[0], Not(testing::HasSubstr("\x1b")));
+  EXPECT_EQ(told[1], "a message of eve!e@h (account eve) is not answered: no rule of allow fits");
+}
+
 TEST_F(SessionTest, AdministratorsAreToldApartAndAnswered) {
   auto s = settings({"nick:bob"});
   s.admins = AllowList({"account:alice"});

@@ -23,10 +23,17 @@ Receiver::Receiver(ReceiverSettings settings, BotApi& api, const WallClock& cloc
 Task<Result<>> Receiver::take(Inbox& inbox, Update update) {
   if (!update.message) co_return Result<>{};
   const Message& message = *update.message;
-  const bool admin = settings_.admins.allows(message);
-  if (!admin && !settings_.allow.allows(message)) co_return Result<>{};
   auto text = text_for_us(message, self_, settings_.groups);
   if (!text) co_return Result<>{};
+  const bool admin = settings_.admins.allows(message);
+  if (!admin && !settings_.allow.allows(message)) {
+    inbox.passed_over(
+        settings_.channel,
+        printable(
+            fmt::format("a message of user:{} ({}) in chat:{} is not answered: no rule of allow fits", message.from_id,
+                        message.from_username.empty() ? "no username" : "@" + message.from_username, message.chat_id)));
+    co_return Result<>{};
+  }
   InboundEvent event = make_event(message, settings_.channel, std::move(*text), admin, clock_.now());
   if (auto fetched = co_await fetch_files(inbox, message, event); !fetched) co_return fetched;
   const auto accepted = co_await inbox.accept(std::move(event));

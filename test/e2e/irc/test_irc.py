@@ -90,6 +90,9 @@ def test_who_is_not_allowed_is_not_answered(tmp_path, server):
         human.expect(event="message", text="hello")
         assert stranger.messages(quiet=1) == []
         assert journal(g) == ["hello"]
+        # The operator is told who it was, for a rule of allow. Nothing of what was said.
+        told = [line for line in g.output().splitlines() if "no rule of allow fits" in line]
+        assert len(told) == 2 and all("net: a message of stranger!" in line and "let me in" not in line for line in told)
 
 
 def test_ctcp_and_notices_are_not_answered(tmp_path, server):

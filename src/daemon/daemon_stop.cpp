@@ -196,7 +196,7 @@ Task<> Daemon::heed_second_signal(Stopping& stopping) {
   log::info("asked again: ending at once");
   stopping.budget.cut_short(SteadyClock::now());
   stop_guard_.set_deadline(Deadline(stopping.budget.guard()));
-  if (gateway_) gateway_->cut_drain_short();
+  if (gateway_) gateway_->hurry();
   co_await sleep_for(hurried_grace);
   for (;;) {  // until the agents' end is over and cancels us
     if (const auto alive = living_descendants(); alive && !alive->empty()) signal_descendants(*alive, SIGKILL);

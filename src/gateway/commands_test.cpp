@@ -59,7 +59,7 @@ TEST_F(CommandsTest, TwoWhoAskInOneDrainAreBothTold) {
     EXPECT_TRUE(co_await w.say("alice", "1", "/restart", true));
     EXPECT_TRUE(co_await w.say("bob", "2", "/restart", true));
     co_await w.until_sent(2);
-    co_await w.gateway->drain(Deadline::in(Millis{0}));
+    co_await test::stop_at_once(*w.gateway);
     EXPECT_TRUE(co_await w.say("carol", "3", "/restart", true));  // too late to be told before
   });
   run([](World& w) -> Task<> {

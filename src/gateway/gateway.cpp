@@ -119,25 +119,9 @@ Task<> Gateway::settle_turns() { (void)co_await impl_->turn_tasks.join(); }
 Task<bool> Gateway::end_deliveries(Deadline deadline) { co_return co_await impl_->delivery.stop(deadline); }
 Task<bool> Gateway::end_channels(Deadline deadline) { co_return co_await impl_->host.stop(deadline); }
 
-Task<Gateway::Drained> Gateway::drain(Deadline deadline) {
-  Impl& self = *impl_;
-  begin_drain();
-  while (self.scheduler.running() > 0 && !deadline.expired() && !self.cut_short) {
-    co_await self.turn_ended.wait(deadline);
-  }
-  Drained drained{.cut_off = self.scheduler.running()};
-  // An agent's process group is given 2 s between TERM and KILL.
-  const Deadline closing = Deadline::in(std::chrono::seconds(5));
-  drained.clean = co_await end_turns(closing);
-  drained.clean = co_await end_deliveries(deadline.earlier(closing)) && drained.clean;
-  drained.clean = co_await end_channels(closing) && drained.clean;
-  co_return drained;
-}
-
 void Gateway::hold_new_turns() { impl_->held = true; }
 
-void Gateway::cut_drain_short() {
-  impl_->cut_short = true;
+void Gateway::hurry() {
   impl_->turn_ended.pulse();
   impl_->delivery.hurry();
 }

@@ -130,18 +130,11 @@ class Gateway final : public Inbox {
   void reconfigure(Change change);
   Task<bool> settled(Deadline deadline);
 
-  // Drain: no new turn starts; running ones go on until the deadline, then are interrupted and queued again for the
-  // next start; deliveries end.
-  struct Drained {
-    int cut_off = 0;    // turns
-    bool clean = true;  // false: a task still runs; nothing that it uses may be destroyed
-  };
-  Task<Drained> drain(Deadline deadline);
-  // Before a drain that waits for connections: what channels bring from now on is journalled and left to the next run.
+  // A stop in its steps (lifecycle.md, 6). Before a drain that waits for connections: what channels bring from now on
+  // is journalled and left to the next run.
   void hold_new_turns();
-  // The same in its steps, for one who has more to do between them.
   void begin_drain();  // no new turn starts
-  // Pulsed when a turn has ended.
+  // Pulsed when a turn has ended, and by hurry().
   [[nodiscard]] Event& turn_ended();
   // A number that grows with every sign of life: a piece of an answer, the end of a turn, a reply that left.
   [[nodiscard]] std::uint64_t progress() const;
@@ -154,8 +147,8 @@ class Gateway final : public Inbox {
   // Deliveries in progress end until the deadline, then the channels.
   Task<bool> end_deliveries(Deadline deadline);
   Task<bool> end_channels(Deadline deadline);
-  // A second signal: nothing is waited for any longer.
-  void cut_drain_short();
+  // A second signal: no delivery waits any longer.
+  void hurry();
   [[nodiscard]] bool draining() const;
 
   // Tells every channel: no delay is waited out any longer.

@@ -56,7 +56,6 @@ struct Gateway::Impl {
   GatewayCounters counters;
   bool draining = false;
   bool held = false;  // channels' turns are left to the next run
-  bool cut_short = false;
   bool refilling = false;
   bool backlog_in_store = false;  // queued turns beyond those in memory
   std::int64_t last_loaded = 0;   // id of the newest queued turn that was ever in memory

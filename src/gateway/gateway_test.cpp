@@ -88,7 +88,7 @@ TEST_F(GatewayTest, ATurnCutOffByAStopRunsAgainAtTheNextStart) {
 
 TEST_F(GatewayTest, WhatArrivesWhileDrainingIsJournalledAndRunsLater) {
   run([](World& w) -> Task<> {
-    co_await w.gateway->drain(Deadline::in(Millis{0}));
+    co_await test::stop_at_once(*w.gateway);
     EXPECT_TRUE(co_await w.say("alice", "1", "late"));
     NullSink sink;
     auto refused = co_await w.gateway->run_direct({.agent = "default", .messages = {{Role::user, "x"}}}, sink);

@@ -2,6 +2,7 @@
 // For tests: a gateway on a store in a temporary directory, with an agent and a channel that do as they are told.
 
 #include "gateway/gateway.h"
+#include "gateway/stop_test_support.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -211,7 +212,7 @@ class GatewayTest : public ::testing::Test {
         [](World& w, std::function<Task<>(World&)> s) -> Task<> {
           co_await w.begin();
           co_await s(w);
-          co_await w.gateway->drain(Deadline::in(Millis{0}));
+          co_await stop_at_once(*w.gateway);
         }(world, std::move(story)),
         [&](std::exception_ptr bug) {
           if (bug) std::rethrow_exception(bug);

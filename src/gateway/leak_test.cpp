@@ -13,6 +13,7 @@
 #include <set>
 
 #include "gateway/gateway.h"
+#include "gateway/stop_test_support.h"
 #include "store/journal.h"
 #include "store/store.h"
 
@@ -186,7 +187,7 @@ class Heard {
       if (to_end) repeater.go.set();
       while (to_end && replies.size() < party.events.size())
         if (!co_await more.wait(Deadline::in(std::chrono::seconds(10)))) break;
-      co_await gateway.drain(Deadline::in(Millis{0}));
+      co_await test::stop_at_once(gateway);
     };
     asio::co_spawn(loop, story(), [&](std::exception_ptr bug) {
       if (bug) std::rethrow_exception(bug);

@@ -293,6 +293,27 @@ TEST_F(HttpClientTest, DeadlineBeforeAndAfterTheHead) {
   EXPECT_TRUE(after.error().answered);
 }
 
+TEST_F(HttpClientTest, AServerThatFellSilentIsCalledAnew) {
+  auto one = ask();
+  Peer first = server.accept();
+  auto two = ask();
+  Peer second = server.accept();
+  for (auto [peer, outcome] : {std::pair(&first, &one), std::pair(&second, &two)}) {
+    (void)peer->read_until("\r\n\r\n");
+    ASSERT_TRUE(peer->send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    ASSERT_TRUE(outcome->get());
+  }
+  // The way to it is gone without a word, for the other kept connection as for this one.
+  const auto silent = ask(make_request(), Millis(100)).get();
+  ASSERT_FALSE(silent);
+  EXPECT_EQ(silent.error().error.kind, ErrorKind::timeout);
+  auto again = ask();
+  Peer third = server.accept();
+  (void)third.read_until("\r\n\r\n");
+  ASSERT_TRUE(third.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+  EXPECT_TRUE(again.get());
+}
+
 TEST_F(HttpClientTest, DeadlineOnAServerThatDoesNotRead) {
   auto outcome = ask(make_request("POST", "/", std::string(16'000'000, 'x')), Millis(200));
   Peer peer = server.accept();

@@ -52,9 +52,10 @@ int watch_an_interface_come_up() {
   int result = 13;
   tasks.spawn("watch", watch.run());
   tasks.spawn("test", [](NetworkWatch& w, TaskGroup& all, int& told) -> Task<> {
+    const auto begun = SteadyClock::now();
     if (std::system("ip route add 10.99.0.0/16 dev lo") == 0 &&
         co_await w.back().wait(Deadline::in(std::chrono::seconds(5))))
-      told = 0;
+      told = SteadyClock::now() - begun < Millis{100} ? 14 : 0;  // not before the network has settled
     all.cancel();
   }(watch, tasks, result));
   loop.run();

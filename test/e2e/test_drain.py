@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -167,6 +168,35 @@ def test_a_thousand_children_in_sessions_of_their_own(tmp_path):
         assert family(g) == []
         assert seconds < 16  # the drain and what follows it
         report("stop with many children", children=number, seconds=round(seconds, 3))
+
+
+def test_who_had_just_connected_is_answered(tmp_path):
+    request = json.dumps({"model": "default", "messages": [{"role": "user", "content": "hello"}]})
+    for attempt in range(10):
+        home = tmp_path / str(attempt)
+        home.mkdir()
+        with gateway(home, "cat").start().wait_ready() as g:
+            host, port = g.status()["api"].split(":")
+            connected = time.monotonic()
+            with socket.create_connection((host, int(port)), timeout=10) as client:
+                urllib.request.urlopen(f"http://{host}:{port}/healthz", timeout=10).close()  # so the first one was accepted, too
+                g.process.terminate()
+                while True:
+                    try:
+                        socket.create_connection((host, int(port)), timeout=10).close()
+                    except (ConnectionRefusedError, ConnectionResetError):
+                        break  # it stops
+                client.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {KEY}\r\n"
+                               f"Content-Type: application/json\r\nContent-Length: {len(request)}\r\n\r\n{request}".encode())
+                sent = time.monotonic()
+                answer = b"".join(iter(lambda: client.recv(4096), b""))  # pylint: disable=cell-var-from-loop
+            assert g.process.wait(20) == 1
+        if sent - connected < 0.3:  # half a second after it came it would be too late
+            head = answer.decode().split("\r\n\r\n")[0].split("\r\n")
+            assert head[0] == "HTTP/1.1 503 Service Unavailable", answer
+            assert {"Connection: close"} < set(head) and any(line.startswith("Retry-After: ") for line in head)
+            return
+    pytest.fail("this machine is too busy: ten times it took more than 0.3 s from a connection to the end of the listener")
 
 
 def test_a_second_signal_kills_agents_that_take_their_time(tmp_path):

@@ -172,6 +172,7 @@ class Daemon {
   Program next_program_;
   bool checking_upgrade_ = false;
   std::vector<ChildInTransit> children_in_transit_;
+  std::vector<RunRow> earlier_runs_;  // newest first; until back_off() has looked at them
   std::optional<boost::json::object> last_end_;
   std::string manager_job_;  // what the manager was doing when we were told to end; empty: not known
   int cut_off_ = 0;          // turns

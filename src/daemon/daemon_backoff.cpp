@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <utility>
 
 #include "base/random.h"
 #include "daemon/daemon.h"
@@ -16,7 +17,6 @@ namespace {
 
 constexpr Millis look_time{250};       // changes are noticed within this
 constexpr Millis manager_time{1'000};  // for the manager's answer
-constexpr int runs_to_look_at = 100;   // 8 failures are the longest delay
 
 // Tells one content of a path from another without reading it.
 struct FileStamp {
@@ -58,10 +58,7 @@ End start_anew(std::string cause, bool execute_again) {
 }  // namespace
 
 Task<bool> Daemon::back_off() {
-  auto runs = co_await store_->read([](Database& db) { return list_runs(db, runs_to_look_at); });
-  if (!runs) co_return true;  // nothing that a delay could be reckoned from
-  std::erase_if(*runs, [this](const RunRow& run) { return run.id == run_id_; });
-  const int failures = failures_in_a_row(*runs, clock_.now());
+  const int failures = failures_in_a_row(std::exchange(earlier_runs_, {}), clock_.now());
   if (failures == 0 || co_await operator_asked()) co_return true;
   co_return co_await wait_out(crash_loop_delay(failures, random_unit()), failures);
 }

@@ -7,6 +7,7 @@
 #include "base/version.h"
 #include "daemon/daemon.h"
 #include "lifecycle/crash_handler.h"
+#include "lifecycle/crash_loop.h"
 #include "lifecycle/run_json.h"
 #include "lifecycle/run_ledger.h"
 #include "lifecycle/takeover.h"
@@ -253,7 +254,7 @@ Task<bool> Daemon::open_store() {
                                   .oldest = now - config_.store.retention.count()});
       if (!settled) return std::unexpected(settled.error());
       o.crashed = settled->crashed;
-      auto runs = list_runs(db, 2);
+      auto runs = list_runs(db, crash_loop_runs + 1);
       if (!runs) return std::unexpected(runs.error());
       o.runs = std::move(*runs);
       std::erase_if(o.runs, [&row](const RunRow& run) { return run.id == row.id; });
@@ -269,8 +270,9 @@ Task<bool> Daemon::open_store() {
     });
     if (!opened) co_return std::unexpected(opened.error());
     run_id_ = opened->run_id;
-    if (!opened->runs.empty()) last_end_ = to_json(opened->runs.front());
-    if (opened->crashed > 0) log::warning("the last run ended in a crash: {}", opened->runs.front().cause);
+    earlier_runs_ = std::move(opened->runs);
+    if (!earlier_runs_.empty()) last_end_ = to_json(earlier_runs_.front());
+    if (opened->crashed > 0) log::warning("the last run ended in a crash: {}", earlier_runs_.front().cause);
     const RecoveryReport& r = opened->report;
     if (r.requeued + r.parked + r.cancelled + r.skipped + r.unknown > 0) {
       log::info(

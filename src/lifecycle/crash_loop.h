@@ -15,6 +15,7 @@
 namespace talaria {
 
 inline constexpr Millis crash_loop_window{10 * 60'000};
+inline constexpr int crash_loop_runs = 100;  // of the newest ones, at most; 8 failures are the longest delay
 
 // How one run counts.
 enum class EndWeight {

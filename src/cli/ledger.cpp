@@ -48,7 +48,7 @@ Result<std::vector<RunRow>> read_ledger(const ProfilePaths& paths, int limit) {
                           .alive = who_lives(paths, *runs),
                           .now = SystemWallClock().now(),
                           .oldest = runs->empty() ? 0 : runs->back().started_at};
-  for (RunRow& run : settle(*runs, read_testimony(paths.state_directory), settling)) {
+  for (RunRow& run : settle(*runs, parse_testimony(read_testimony(paths.state_directory)), settling)) {
     const auto place =
         run.id != 0
             ? std::ranges::find(*runs, run.id, &RunRow::id)

@@ -233,7 +233,7 @@ RunRow Daemon::this_run(std::string version, UnixMillis started_at) const {
 
 Task<bool> Daemon::open_store() {
   store_.emplace(executor_);
-  const Testimony testimony = read_testimony(options_.paths.state_directory);
+  const TestimonyText testimony = read_testimony(options_.paths.state_directory);
   keep_exit_log_short(options_.paths.state_directory);
   co_return co_await wait_for("the store", [this, &testimony]() -> Task<Result<>> {
     if (auto opened = co_await store_->open(options_.paths.database()); !opened) co_return opened;

@@ -4,14 +4,22 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <charconv>
 
+#include "base/sha256.h"
 #include "process/small_file.h"
+#include "store/cursor.h"
 
 namespace talaria {
 namespace json = boost::json;
 namespace {
 
 constexpr std::size_t max_exit_log_read = 256 * 1024;
+
+// No channel has this name; the other part names what it is a mark of.
+constexpr const char* mark_owner = "";
+constexpr const char* mark_name = "testimony";
+constexpr std::size_t mark_bytes = 256;  // more than a line of the manager's, which has its time and invocation
 
 Incarnation incarnation_of_run(const RunRow& run) {
   return {static_cast<pid_t>(run.pid), run.process_start, run.boot_id};
@@ -264,27 +272,26 @@ class Court {
 
 }  // namespace
 
-Testimony read_testimony(const std::string& state_directory) {
-  Testimony testimony;
-  if (auto text = read_small_file(state_directory + "/exits.jsonl", max_exit_log_read))
-    testimony.exits = parse_exit_log(*text);
-  if (auto text = read_small_file(fmt::format("{}/{}", state_directory, crash_log_name), max_crash_log))
-    testimony.crashes = parse_crash_log(*text);
-  return testimony;
+TestimonyText read_testimony(const std::string& state_directory) {
+  return {
+      .exits = read_small_file(state_directory + "/exits.jsonl", max_exit_log_read).value_or(""),
+      .crashes = read_small_file(fmt::format("{}/{}", state_directory, crash_log_name), max_crash_log).value_or("")};
+}
+
+Testimony parse_testimony(const TestimonyText& text) {
+  return {.exits = parse_exit_log(text.exits), .crashes = parse_crash_log(text.crashes)};
 }
 
 std::vector<RunRow> settle(const std::vector<RunRow>& runs, const Testimony& testimony, const Settling& settling) {
   return Court(runs, testimony, settling).judge();
 }
 
-Result<Settled> settle_runs(Database& db, const Testimony& testimony, const Settling& settling) {
-  auto runs = list_runs(db, runs_to_settle);
-  if (!runs) return std::unexpected(runs.error());
-  Settling within = settling;
-  // What belongs to runs further back than we look must not become new ones.
-  if (runs->size() == runs_to_settle) within.oldest = std::max(within.oldest, runs->back().started_at);
+namespace {
+
+Result<Settled> settle_these(Database& db, const std::vector<RunRow>& runs, const Testimony& testimony,
+                             const Settling& settling) {
   Settled settled;
-  for (const RunRow& run : settle(*runs, testimony, within)) {
+  for (const RunRow& run : settle(runs, testimony, settling)) {
     if (run.id == 0) {
       if (auto id = add_ended_run(db, run); !id) return std::unexpected(id.error());
     } else if (auto ok = amend_run(db, run); !ok) {
@@ -293,6 +300,65 @@ Result<Settled> settle_runs(Database& db, const Testimony& testimony, const Sett
     ++settled.changed;
     if (run.verdict == to_string(VerdictKind::crash)) ++settled.crashed;
   }
+  return settled;
+}
+
+// A text that only grows: how long it was, and how it ended then.
+std::string mark_of(std::string_view text) {
+  return fmt::format("{}:{}", text.size(),
+                     to_hex(sha256(text.substr(text.size() - std::min(text.size(), mark_bytes)))));
+}
+
+std::string mark_of(const TestimonyText& text) {
+  return fmt::format("{} {}", mark_of(text.exits), mark_of(text.crashes));
+}
+
+// What was appended since the mark was made; none: it is another text by now.
+std::optional<std::string_view> appended(std::string_view text, std::string_view mark) {
+  std::size_t size = 0;
+  const auto colon = mark.find(':');
+  const auto [end, error] = std::from_chars(mark.data(), mark.data() + std::min(colon, mark.size()), size);
+  if (error != std::errc{} || size > text.size() || mark_of(text.substr(0, size)) != mark) return std::nullopt;
+  return text.substr(size);
+}
+
+// The last run, if nothing new was said of any other one.
+std::optional<RunRow> only_one_in_question(Database& db, const ExitLog& news) {
+  auto runs = list_runs(db, 1);
+  if (!runs || runs->empty() || !news.told.empty() || news.seen.size() > 1) return std::nullopt;
+  RunRow last = std::move(runs->front());
+  if (!news.seen.empty() && (last.invocation_id.empty() || news.seen[0].invocation_id != last.invocation_id))
+    return std::nullopt;
+  return last;
+}
+
+}  // namespace
+
+Result<Settled> settle_runs(Database& db, const Testimony& testimony, const Settling& settling) {
+  auto runs = list_runs(db, runs_to_settle);
+  if (!runs) return std::unexpected(runs.error());
+  Settling within = settling;
+  // What belongs to runs further back than we look must not become new ones.
+  if (runs->size() == runs_to_settle) within.oldest = std::max(within.oldest, runs->back().started_at);
+  return settle_these(db, *runs, testimony, within);
+}
+
+Result<Settled> settle_runs(Database& db, const TestimonyText& text, const Settling& settling) {
+  const auto mark = get_cursor(db, mark_owner, mark_name);
+  if (!mark) return std::unexpected(mark.error());
+  const auto space = mark->find(' ');
+  const auto exits = appended(text.exits, std::string_view(*mark).substr(0, space));
+  const bool crashed = space == mark->npos || mark_of(text.crashes) != std::string_view(*mark).substr(space + 1);
+  std::optional<RunRow> last;
+  Testimony news;
+  if (exits && !crashed && !settling.alive) {
+    news.exits = parse_exit_log(*exits);
+    last = only_one_in_question(db, news.exits);
+  }
+  auto settled = last ? settle_these(db, {*last}, news, settling) : settle_runs(db, parse_testimony(text), settling);
+  if (!settled) return settled;
+  if (const auto now = mark_of(text); now != *mark)
+    if (auto ok = put_cursor(db, mark_owner, mark_name, now); !ok) return std::unexpected(ok.error());
   return settled;
 }
 

@@ -23,8 +23,13 @@ struct Testimony {
   ExitLog exits;
   std::vector<CrashRecord> crashes;
 };
-// From the files of that state directory; what is missing or can't be read has nothing to say.
-[[nodiscard]] Testimony read_testimony(const std::string& state_directory);
+// The text of the files; what is missing or can't be read has nothing to say.
+struct TestimonyText {
+  std::string exits;
+  std::string crashes;
+};
+[[nodiscard]] TestimonyText read_testimony(const std::string& state_directory);
+[[nodiscard]] Testimony parse_testimony(const TestimonyText& text);
 
 // How many of the newest runs are to be looked at: more than exits.jsonl has lines.
 inline constexpr int runs_to_settle = 600;
@@ -46,5 +51,8 @@ struct Settled {
   int crashed = 0;
 };
 [[nodiscard]] Result<Settled> settle_runs(Database& db, const Testimony& testimony, const Settling& settling);
+// Keeps in mind how much of the text is settled. Where all that came since is the manager's word on the last run, or
+// nothing, only that run is looked at: a start must not take longer the longer the history is.
+[[nodiscard]] Result<Settled> settle_runs(Database& db, const TestimonyText& text, const Settling& settling);
 
 }  // namespace talaria

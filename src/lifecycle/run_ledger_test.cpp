@@ -1,5 +1,6 @@
 #include "lifecycle/run_ledger.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -254,6 +255,106 @@ RC_GTEST_PROP(RunLedgerProperty, SettlingIsFinal, ()) {
     RC_FAIL("settling was not final");
   }
   RC_ASSERT(open_runs(*db, 0)->empty());
+}
+
+std::string line_of(const ManagerExit& seen) {
+  return fmt::format(
+      "{{\"at\":{},\"service_result\":\"{}\",\"exit_code\":\"{}\",\"exit_status\":\"{}\",\"pid\":{},"
+      "\"invocation_id\":\"{}\",\"oom_kills\":0}}\n",
+      seen.at, seen.result, seen.code, seen.status, seen.pid, seen.invocation_id);
+}
+
+// Start by start, with what was said in between: looking only at what is new comes to the same as looking at all.
+RC_GTEST_PROP(RunLedgerProperty, WhatIsNewIsEnough, ()) {
+  auto fast = std::move(*Database::open(":memory:"));
+  auto slow = std::move(*Database::open(":memory:"));
+  RC_ASSERT(migrate(*fast).has_value() && migrate(*slow).has_value());
+  TestimonyText text;
+  UnixMillis now = 1000;
+  const auto passes = [&now] { return now += *rc::gen::inRange(1, 100); };
+  // An invocation is one start by the manager: no other run has it. Not every manager has such a thing.
+  const auto invocation = [](int latest) {
+    switch (*rc::gen::inRange(0, 4)) {
+      case 0: return std::string();
+      case 1: return fmt::format("ended early {}", *rc::gen::inRange(0, 1'000'000));
+      default: return fmt::format("run{}", *rc::gen::inRange(0, latest + 1));
+    }
+  };
+  const int starts = *rc::gen::inRange(1, 9);
+  for (int i = 0; i < starts; ++i) {
+    const Settling with{.boot_id = *rc::gen::weightedElement<const char*>({{5, boot}, {1, other_boot}}),
+                        .now = passes()};
+    RC_ASSERT(settle_runs(*fast, text, with).has_value());
+    RC_ASSERT(settle_runs(*slow, parse_testimony(text), with).has_value());
+    RunRow run{.pid = *rc::gen::inRange(1, 4), .process_start = static_cast<std::uint64_t>(i), .boot_id = boot};
+    run.started_at = passes();
+    run.invocation_id = *rc::gen::inRange(0, 4) == 0 ? std::string() : fmt::format("run{}", i);
+    for (Database* db : {fast.get(), slow.get()}) RC_ASSERT(begin_run(*db, run).has_value());
+    if (*rc::gen::inRange(0, 3) == 0) {
+      const auto at = passes();
+      for (Database* db : {fast.get(), slow.get()})
+        (void)end_run(*db, list_runs(*db, 1)->front().id, {.verdict = "planned", .kind = "stop", .at = at});
+    }
+    const int lines = *rc::gen::weightedElement<int>({{1, 0}, {6, 1}, {2, 2}});
+    for (int n = 0; n < lines; ++n) {
+      ManagerExit seen{.at = passes(), .result = "signal", .code = "killed", .status = "KILL", .pid = 0};
+      seen.pid = *rc::gen::inRange(0, 4);
+      seen.invocation_id = *rc::gen::weightedElement<std::string>({{4, run.invocation_id}, {1, invocation(i)}});
+      text.exits += line_of(seen);
+    }
+    if (*rc::gen::inRange(0, 8) == 0) text.exits += "no line of ours\n";
+    if (*rc::gen::inRange(0, 8) == 0) {
+      RunRow told{
+          .pid = 9, .process_start = 100 + static_cast<std::uint64_t>(i), .boot_id = boot, .started_at = passes()};
+      told.ended_at = passes();
+      told.verdict = "unplanned";
+      text.exits += format_told_end(told);
+    }
+    if (*rc::gen::inRange(0, 8) == 0) text.exits.erase(0, text.exits.find('\n') + 1);  // shortened
+  }
+  const Settling last{.boot_id = boot, .now = passes()};
+  RC_ASSERT(settle_runs(*fast, text, last).has_value());
+  RC_ASSERT(settle_runs(*slow, parse_testimony(text), last).has_value());
+  const auto words = [](Database& db) {
+    std::vector<std::string> all;
+    for (const RunRow& run : *list_runs(db, 600))
+      all.push_back(fmt::format("{} {} {} {} {} {} {} {} {} {}", run.id, run.pid, run.invocation_id, run.started_at,
+                                run.ended_at.value_or(-1), run.verdict, run.kind, run.cause, run.evidence,
+                                run.manager_at.value_or(-1)));
+    return all;
+  };
+  RC_ASSERT(words(*fast) == words(*slow));
+}
+
+// The common case takes the short way: a run further back is not looked at, whatever is wrong with it.
+TEST_F(RunLedger, OnlyTheLastRunIsLookedAtWhereNothingElseIsNew) {
+  TestimonyText text;
+  EXPECT_TRUE(settle_runs(*db_, text, settling()));
+  for (int i = 0; i < 3; ++i) {
+    RunRow run{.pid = 4711, .process_start = 77, .boot_id = boot, .invocation_id = fmt::format("i{}", i)};
+    run.started_at = 1000 + i;
+    const auto id = begin_run(*db_, run);
+    ASSERT_TRUE(id);
+    // Nobody may notice that this is undone.
+    if (i > 0)
+      ASSERT_TRUE(
+          db_->exec(fmt::format("UPDATE run SET verdict = '', manager_at = NULL WHERE id = {}", *id - 1).c_str()));
+    text.exits += line_of({.at = 2000 + i,
+                           .result = "signal",
+                           .code = "killed",
+                           .status = "KILL",
+                           .pid = 0,
+                           .invocation_id = run.invocation_id});
+    const auto settled = settle_runs(*db_, text, settling());
+    ASSERT_TRUE(settled);
+    EXPECT_EQ(settled->changed, 1);
+    EXPECT_EQ(list_runs(*db_, 1)->front().kind, "sigkill");
+  }
+  // Where the text is another one, all of it is looked at.
+  text.exits.insert(0, "something before\n");
+  const auto settled = settle_runs(*db_, text, settling());
+  ASSERT_TRUE(settled);
+  EXPECT_EQ(settled->changed, 2);
 }
 
 TEST(ExitLog, WhatIsNotOursIsPassedOver) {

@@ -57,6 +57,20 @@ class HttpClientTest : public testing::Test {
     return outcome.get();
   }
 
+  // Two connections that were used at a time, the first one answered first.
+  std::pair<Peer, Peer> two_answered() {
+    auto one = ask();
+    Peer first = server.accept();
+    auto two = ask();
+    Peer second = server.accept();
+    for (auto [peer, outcome] : {std::pair(&first, &one), std::pair(&second, &two)}) {
+      (void)peer->read_until("\r\n\r\n");
+      EXPECT_TRUE(peer->send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+      EXPECT_TRUE(outcome->get());
+    }
+    return {std::move(first), std::move(second)};
+  }
+
   Loop loop;
   RawServer server;
   bool tls = false;
@@ -260,15 +274,7 @@ TEST_F(HttpClientTest, KeepsNoMoreThanItMay) {
   HttpClientOptions options;
   options.idle_per_origin = 1;
   reset(options);
-  auto one = ask();
-  Peer first = server.accept();
-  auto two = ask();
-  Peer second = server.accept();
-  for (auto [peer, outcome] : {std::pair(&first, &one), std::pair(&second, &two)}) {
-    (void)peer->read_until("\r\n\r\n");
-    ASSERT_TRUE(peer->send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
-    ASSERT_TRUE(outcome->get());
-  }
+  auto [first, second] = two_answered();
   EXPECT_EQ(first.read_to_end(), "");  // the older one made room
   EXPECT_TRUE(first.ended());
 }
@@ -294,15 +300,7 @@ TEST_F(HttpClientTest, DeadlineBeforeAndAfterTheHead) {
 }
 
 TEST_F(HttpClientTest, AServerThatFellSilentIsCalledAnew) {
-  auto one = ask();
-  Peer first = server.accept();
-  auto two = ask();
-  Peer second = server.accept();
-  for (auto [peer, outcome] : {std::pair(&first, &one), std::pair(&second, &two)}) {
-    (void)peer->read_until("\r\n\r\n");
-    ASSERT_TRUE(peer->send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
-    ASSERT_TRUE(outcome->get());
-  }
+  auto [first, second] = two_answered();
   // The way to it is gone without a word, for the other kept connection as for this one.
   const auto silent = ask(make_request(), Millis(100)).get();
   ASSERT_FALSE(silent);

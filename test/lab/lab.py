@@ -214,10 +214,20 @@ class Lab:
         return Ran(list(command), process.returncode, out, err, time.monotonic() - began)
 
     def stop_spawned(self, process):
-        """Kills what spawn() started, with its process group."""
+        """Kills what spawn() started, with its process group, and waits until all of the group is gone: the command is a
+        child of the Popen's process and may end after it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(timeout=10)
+        wait_until(lambda: not self._group_exists(process.pid), 10, "the whole process group is gone")
+
+    @staticmethod
+    def _group_exists(group):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def pid_of(self, process):
         """The PID, in the lab, of what spawn() runs."""

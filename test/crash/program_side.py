@@ -26,7 +26,9 @@ class ProgramSide:
         self.told: list[tuple[str, str]] = []
         self.complaints: list[str] = []
         self._unaccepted: dict[str, dict] = {}  # by id, in the order in which they were said
-        self._link: socketserver.StreamRequestHandler | None = None  # the one that the gateway has welcomed
+        # Those that a gateway has welcomed, the newest last. The program of a gateway that was killed may find its welcome in the pipe
+        # later than its successor's does, and ends then.
+        self._links: list[socketserver.StreamRequestHandler] = []
         self._lock = threading.Lock()
         side = self
 
@@ -40,6 +42,8 @@ class ProgramSide:
                             return
                 except OSError:
                     pass  # the program died
+                finally:
+                    side._on_end(self)
 
         self._server = Listening(Link)
         self.close, self.catch_up = self._server.close, self._server.catch_up
@@ -64,7 +68,7 @@ agent = "{agent}"
         kind = line["type"]
         with self._lock:
             if kind == "welcome":
-                self._link = link
+                self._links.append(link)
                 self._tell(link, {"type": "hello", "protocol": 1}, *self._unaccepted.values())
                 self.history.add("welcome")
             elif kind == "accepted":
@@ -82,6 +86,13 @@ agent = "{agent}"
                 self.complaints.append(f"{kind}: {line['what']}")
         return kind != "stop"
 
+    def _on_end(self, link) -> None:
+        with self._lock:
+            if link in self._links:
+                self._links.remove(link)
+                if self._links:  # what was said since then went to the wrong one
+                    self._tell(self._links[-1], *self._unaccepted.values())
+
     def _say_again(self, link, message: str) -> None:
         with self._lock:
             if message in self._unaccepted:
@@ -92,8 +103,8 @@ agent = "{agent}"
             number = f"m-{len(self.asked)}"
             self.asked.append((who, text))
             self._unaccepted[number] = {"type": "message", "id": number, "conversation": who, "direct": True, "sender": {"id": who}, "text": text}
-            if self._link:
-                self._tell(self._link, self._unaccepted[number])
+            if self._links:
+                self._tell(self._links[-1], self._unaccepted[number])
 
     def until_welcome(self) -> None:
         run = self.history.run

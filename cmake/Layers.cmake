@@ -31,6 +31,11 @@ function(talaria_room name)
   add_library(talaria_${name} STATIC ${sources})
   talaria_target(talaria_${name})
   target_precompile_headers(talaria_${name} REUSE_FROM talaria_pch)
+  if(TALARIA_SANITIZE)
+    # Half the time of a build goes into inline functions of libraries, which every object file would have anew. The price: a
+    # name may stand in the unnamed namespaces of a room's files only once.
+    set_target_properties(talaria_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
+  endif()
   foreach(used IN LISTS ROOM_USES)
     target_link_libraries(talaria_${name} PUBLIC talaria_${used})
   endforeach()

@@ -1,9 +1,9 @@
 // Which scope a command means when the line doesn't say.
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 
+#include "base/environment.h"
 #include "cli/command.h"
 #include "config/paths.h"
 
@@ -17,15 +17,10 @@ bool is_there(const std::filesystem::path& path) {
   return std::filesystem::exists(path, ignored);
 }
 
-std::filesystem::path variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 bool user_unit_exists() {
-  std::filesystem::path base = variable("XDG_CONFIG_HOME");
+  std::filesystem::path base = environment_variable("XDG_CONFIG_HOME");
   if (base.empty()) {
-    base = variable("HOME");
+    base = environment_variable("HOME");
     if (base.empty()) return false;
     base /= ".config";
   }
@@ -33,7 +28,7 @@ bool user_unit_exists() {
 }
 
 bool user_manager_runs() {
-  const std::filesystem::path runtime = variable("XDG_RUNTIME_DIR");
+  const std::filesystem::path runtime = environment_variable("XDG_RUNTIME_DIR");
   return !runtime.empty() && is_there(runtime / "systemd/private");
 }
 

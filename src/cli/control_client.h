@@ -12,6 +12,8 @@
 
 namespace talaria::cli {
 
+inline constexpr Millis store_patience{10'000};  // for an answer that comes out of the store
+
 // One call. The answer's JSON when the status is 2xx; else its problem document's detail as an error of a fitting kind.
 // `unavailable`: nobody answers on the socket, i.e. the gateway does not run (or hangs: `timeout`).
 [[nodiscard]] Result<boost::json::value> control_call(const ProfilePaths& paths, std::string method, std::string target,

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <cstdlib>
 
+#include "base/environment.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
 #include "process/announcement.h"
@@ -15,14 +15,9 @@
 namespace talaria::cli {
 namespace {
 
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 // $MAINPID; 0 where it is empty: the main process has ended by itself (systemd.service(5), ExecStop=).
 pid_t main_pid() {
-  const auto text = variable("MAINPID");
+  const auto text = environment_variable("MAINPID");
   pid_t pid = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
   return error == std::errc{} && end == text.data() + text.size() && pid > 0 ? pid : 0;
@@ -62,11 +57,11 @@ void record_exit(const Context& context) {
   const auto paths = context.paths();
   if (!paths) return complain(paths.error());
   const ExitRecord record{.at = SystemWallClock().now(),
-                          .service_result = variable("SERVICE_RESULT"),
-                          .exit_code = variable("EXIT_CODE"),
-                          .exit_status = variable("EXIT_STATUS"),
+                          .service_result = environment_variable("SERVICE_RESULT"),
+                          .exit_code = environment_variable("EXIT_CODE"),
+                          .exit_status = environment_variable("EXIT_STATUS"),
                           .pid = last_owner(paths->state_directory),
-                          .invocation_id = variable("INVOCATION_ID"),
+                          .invocation_id = environment_variable("INVOCATION_ID"),
                           .oom_kills = oom_kills_here()};
   if (record.service_result.empty())
     return complain({ErrorKind::invalid, "record-exit is for the unit's ExecStopPost="});

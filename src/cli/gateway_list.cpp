@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 namespace json = boost::json;
 namespace {
 
-constexpr Millis patience{500};
+constexpr Millis list_patience{500};
 constexpr std::size_t most_profiles = 1'000;
 
 // Directories whose name could be a profile. One that we may not read has none for us.
@@ -45,7 +45,7 @@ json::object describe(const std::string& profile, Scope scope) {
     row[key] = nullptr;
   const auto paths = paths_for(profile, scope);
   if (!paths) return row;
-  const auto status = profile_status(*paths, scope, patience, false);
+  const auto status = profile_status(*paths, scope, list_patience, false);
   for (auto& [key, value] : row)
     if (const auto* found = status.if_contains(key)) value = *found;
   return row;
@@ -57,7 +57,7 @@ std::string cell(const json::value& value) {
   return text.empty() ? "-" : text;
 }
 
-int list(const Context& context, bool as_json) {
+int list_gateways(const Context& context, bool as_json) {
   json::array rows;
   if (std::getenv("TALARIA_HOME") != nullptr) {
     rows.push_back(describe(context.profile, context.scope()));  // one home, whatever its profile is called
@@ -91,7 +91,7 @@ void add_gateway_list(CLI::App& parent, Context& context) {
   command->footer("Example:\n  talaria gateway list --json");
   auto as_json = std::make_shared<bool>(false);
   command->add_flag("--json", *as_json, "Print one JSON document");
-  command->callback([&context, as_json] { context.exit_code = list(context, *as_json); });
+  command->callback([&context, as_json] { context.exit_code = list_gateways(context, *as_json); });
 }
 
 }  // namespace talaria::cli

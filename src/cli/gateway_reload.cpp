@@ -16,7 +16,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr Millis reload_patience{75'000};  // channels that leave finish what they are sending
-constexpr Millis check_patience{5'000};
+constexpr Millis restart_check_patience{5'000};
 
 int refuse(const Error& mistakes) {
   fmt::print(stderr, "{}\ntalaria: the configuration is wrong, so nothing was changed\n", mistakes.what);
@@ -43,7 +43,7 @@ int reload(const Context& context) {
 }  // namespace
 
 int check_running(const ProfilePaths& paths) {
-  const auto answer = control_call(paths, "POST", "/control/check-restart", {}, check_patience);
+  const auto answer = control_call(paths, "POST", "/control/check-restart", {}, restart_check_patience);
   return !answer && answer.error().kind == ErrorKind::invalid ? refuse(answer.error()) : 0;
 }
 

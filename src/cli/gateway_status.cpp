@@ -14,7 +14,7 @@ namespace talaria::cli {
 namespace json = boost::json;
 namespace {
 
-constexpr Millis patience{2'000};
+constexpr Millis status_patience{2'000};
 
 int exit_code_of(const json::object& status) {
   const auto& state = status.at("state").as_string();
@@ -27,7 +27,7 @@ int exit_code_of(const json::object& status) {
 int status_command(const Context& context, bool as_json) {
   auto paths = context.paths();
   if (!paths) return report(paths.error());
-  const auto status = profile_status(*paths, context.scope(), patience, true);
+  const auto status = profile_status(*paths, context.scope(), status_patience, true);
   if (as_json) {
     fmt::print("{}\n", json::serialize(status));
   } else {

@@ -18,7 +18,7 @@ namespace talaria::cli {
 namespace json = boost::json;
 namespace {
 
-constexpr Millis check_patience{20'000};  // the self-check has 10 s
+constexpr Millis self_check_patience{20'000};  // the self-check has 10 s
 constexpr Millis look_patience{2'000};
 constexpr Millis look_every{20};
 // For the drain, whose length is the configuration's, and the start.
@@ -94,7 +94,7 @@ int upgrade(const Context& context, const std::string& program) {
   }
   const auto before = ask(*paths, "GET", "/control/status", {}, look_patience);
   if (!before) return report(before.error());
-  const auto answer = ask(*paths, "POST", "/control/upgrade", body, check_patience);
+  const auto answer = ask(*paths, "POST", "/control/upgrade", body, self_check_patience);
   if (!answer) return report(answer.error());
   if (!is_true(*answer, "ok")) {
     const std::string why = text_of(*answer, "why");

@@ -13,18 +13,16 @@ namespace talaria::cli {
 namespace json = boost::json;
 namespace {
 
-constexpr Millis patience{10'000};
-
-std::string text_of(const json::value& row, const char* key) {
+std::string cell_of(const json::value& row, const char* key) {
   const json::value& value = row.at(key);
   if (value.is_string()) return printable(truncate_utf8(value.get_string(), 60));
   return json::serialize(value);
 }
 
-int list(const Context& context, const std::string& state, bool as_json) {
+int list_outbox(const Context& context, const std::string& state, bool as_json) {
   auto paths = context.paths();
   if (!paths) return report(paths.error());
-  auto answer = control_call(*paths, "GET", "/control/outbox?state=" + state, {}, patience);
+  auto answer = control_call(*paths, "GET", "/control/outbox?state=" + state, {}, store_patience);
   if (!answer) return report(answer.error());
   if (as_json) {
     fmt::print("{}\n", json::serialize(*answer));
@@ -32,9 +30,9 @@ int list(const Context& context, const std::string& state, bool as_json) {
   }
   std::vector<std::vector<std::string>> rows{{"ID", "STATE", "TO", "ATTEMPTS", "SINCE", "TEXT", "ERROR"}};
   for (const json::value& row : answer->at("outbox").as_array()) {
-    rows.push_back({text_of(row, "id"), text_of(row, "state"),
-                    text_of(row, "channel") + ":" + text_of(row, "conversation"), text_of(row, "attempts"),
-                    text_of(row, "created_at"), text_of(row, "text"), text_of(row, "error")});
+    rows.push_back({cell_of(row, "id"), cell_of(row, "state"),
+                    cell_of(row, "channel") + ":" + cell_of(row, "conversation"), cell_of(row, "attempts"),
+                    cell_of(row, "created_at"), cell_of(row, "text"), cell_of(row, "error")});
   }
   fmt::print("{}", rows.size() == 1 ? "Nothing is on its way.\n" : format_table(rows));
   return 0;
@@ -43,7 +41,7 @@ int list(const Context& context, const std::string& state, bool as_json) {
 int change(const Context& context, const std::string& verb, std::int64_t id) {
   auto paths = context.paths();
   if (!paths) return report(paths.error());
-  auto answer = control_call(*paths, "POST", "/control/outbox/" + verb, {{"id", id}}, patience);
+  auto answer = control_call(*paths, "POST", "/control/outbox/" + verb, {{"id", id}}, store_patience);
   return answer ? 0 : report(answer.error());
 }
 
@@ -65,7 +63,7 @@ void add_outbox_list(CLI::App& parent, Context& context) {
   command->add_option("--state", *state, "Only this state")
       ->check(CLI::IsMember({"streaming", "pending", "sending", "sent", "unknown", "dead"}));
   command->add_flag("--json", *as_json, "Print one JSON document");
-  command->callback([&context, state, as_json] { context.exit_code = list(context, *state, *as_json); });
+  command->callback([&context, state, as_json] { context.exit_code = list_outbox(context, *state, *as_json); });
 }
 
 void add_outbox_retry(CLI::App& parent, Context& context) {

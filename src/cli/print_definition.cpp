@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 
+#include "base/environment.h"
 #include "cli/commands.h"
 #include "service/definition.h"
 #include "service/units.h"
@@ -14,11 +14,6 @@ namespace talaria::cli {
 namespace {
 
 constexpr std::string_view systemd_prefix = "systemd-";
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 Result<std::string> render_systemd(std::string_view scope, const std::string& binary) {
   return render_unit({scope == "system" ? UnitScope::system : UnitScope::user, binary, oldest_systemd});
@@ -35,11 +30,11 @@ Result<std::string> render(const Context& context, const std::string& kind, cons
   DefinitionSpec spec;
   spec.binary = binary;
   spec.profile = paths->profile;
-  spec.home = variable("TALARIA_HOME");
+  spec.home = environment_variable("TALARIA_HOME");
   spec.system = context.system_scope || (::geteuid() == 0 && spec.home.empty() && context.scope() == Scope::system);
   spec.user = run_as_user;
   if (spec.user.empty() && spec.system && spec.home.empty()) spec.user = default_service_user;
-  const auto home = variable("HOME");
+  const auto home = environment_variable("HOME");
   spec.log_folder = (spec.system || !home.starts_with('/') ? "" : home) + "/Library/Logs";
   const auto parsed = parse_definition_kind(kind);
   if (!parsed) return fail(ErrorKind::invalid, fmt::format("there is no definition \"{}\"", kind));

@@ -13,8 +13,6 @@ namespace talaria::cli {
 namespace json = boost::json;
 namespace {
 
-constexpr Millis patience{10'000};
-
 std::string string_of(const json::value& row, const char* key) { return std::string(row.at(key).as_string()); }
 
 // A session key in a query: keys hold only unreserved characters, '/' and '%'.
@@ -24,10 +22,10 @@ std::string escape(std::string_view key) {
   return out;
 }
 
-int list(const Context& context, bool as_json) {
+int list_sessions(const Context& context, bool as_json) {
   auto paths = context.paths();
   if (!paths) return report(paths.error());
-  auto answer = control_call(*paths, "GET", "/control/sessions", {}, patience);
+  auto answer = control_call(*paths, "GET", "/control/sessions", {}, store_patience);
   if (!answer) return report(answer.error());
   if (as_json) {
     fmt::print("{}\n", json::serialize(*answer));
@@ -45,7 +43,7 @@ int list(const Context& context, bool as_json) {
 int show(const Context& context, const std::string& key, bool as_json, bool markdown) {
   auto paths = context.paths();
   if (!paths) return report(paths.error());
-  auto answer = control_call(*paths, "GET", "/control/session?n=10000&key=" + escape(key), {}, patience);
+  auto answer = control_call(*paths, "GET", "/control/session?n=10000&key=" + escape(key), {}, store_patience);
   if (!answer) return report(answer.error());
   if (as_json) {
     fmt::print("{}\n", json::serialize(*answer));
@@ -66,7 +64,7 @@ int show(const Context& context, const std::string& key, bool as_json, bool mark
 int reset(const Context& context, const std::string& key) {
   auto paths = context.paths();
   if (!paths) return report(paths.error());
-  auto answer = control_call(*paths, "POST", "/control/session/reset", {{"key", key}}, patience);
+  auto answer = control_call(*paths, "POST", "/control/session/reset", {{"key", key}}, store_patience);
   return answer ? 0 : report(answer.error());
 }
 
@@ -77,7 +75,7 @@ void add_sessions_list(CLI::App& parent, Context& context) {
   command->footer("Example:\n  talaria sessions list --json");
   auto as_json = std::make_shared<bool>(false);
   command->add_flag("--json", *as_json, "Print one JSON document");
-  command->callback([&context, as_json] { context.exit_code = list(context, *as_json); });
+  command->callback([&context, as_json] { context.exit_code = list_sessions(context, *as_json); });
 }
 
 void add_sessions_show(CLI::App& parent, Context& context) {

@@ -12,16 +12,18 @@ namespace talaria::cli {
 namespace json = boost::json;
 namespace {
 
-bool given(const json::value& value) { return !value.is_null() && !(value.is_string() && value.get_string().empty()); }
+bool is_given(const json::value& value) {
+  return !value.is_null() && !(value.is_string() && value.get_string().empty());
+}
 
-std::string plain(const json::value& value) {
+std::string plain_text(const json::value& value) {
   if (value.is_null()) return "-";
   if (value.is_string()) return printable(value.get_string());
   return json::serialize(value);
 }
 
 // Where a newer or older gateway has no such member, there is none to show.
-const json::value& member(const json::object& object, const char* key) {
+const json::value& member_of(const json::object& object, const char* key) {
   static const json::value none;
   const auto* found = object.if_contains(key);
   return found == nullptr ? none : *found;
@@ -36,8 +38,8 @@ std::optional<UnixMillis> read_time(const std::string& text) {
 }
 
 std::string since(const json::value& value, UnixMillis now) {
-  if (!given(value)) return "";
-  const auto text = plain(value);
+  if (!is_given(value)) return "";
+  const auto text = plain_text(value);
   const auto at = read_time(text);
   return at ? fmt::format(" since {} ({})", text, duration_words(now - *at)) : " since " + text;
 }
@@ -60,41 +62,44 @@ class Lines {
 
 void add_process(Lines& lines, const json::object& status, UnixMillis now) {
   // systemd is known by its unit.
-  if (const auto& manager = member(status, "manager"); manager.is_string()) {
+  if (const auto& manager = member_of(status, "manager"); manager.is_string()) {
     const std::string_view name = manager.get_string();
     if (name != "none" && !is_systemd_scope(name)) lines.add("manager", std::string(name));
   }
-  if (given(status.at("unit"))) lines.add("unit", plain(status.at("unit")));
-  if (given(status.at("pid")))
-    lines.add("PID", fmt::format("{}{}{}", plain(status.at("pid")), since(status.at("since"), now),
-                                 given(status.at("version")) ? ", version " + plain(status.at("version")) : ""));
-  if (const auto* owner = member(status, "owner").if_object())
+  if (is_given(status.at("unit"))) lines.add("unit", plain_text(status.at("unit")));
+  if (is_given(status.at("pid")))
+    lines.add("PID",
+              fmt::format("{}{}{}", plain_text(status.at("pid")), since(status.at("since"), now),
+                          is_given(status.at("version")) ? ", version " + plain_text(status.at("version")) : ""));
+  if (const auto* owner = member_of(status, "owner").if_object())
     lines.add("owner",
-              fmt::format("PID {}{}{}{}", plain(member(*owner, "pid")),
-                          given(member(*owner, "unit")) ? fmt::format(", {} service {}", plain(member(*owner, "scope")),
-                                                                      plain(member(*owner, "unit")))
-                                                        : ", by hand",
-                          given(member(*owner, "state")) ? ", " + plain(member(*owner, "state")) : "",
-                          since(member(*owner, "since"), now)));
-  else if (given(status.at("standby_for")))
-    lines.add("waits for", plain(status.at("standby_for")));
-  if (given(status.at("backoff_until"))) lines.add("next try", plain(status.at("backoff_until")));
+              fmt::format("PID {}{}{}{}", plain_text(member_of(*owner, "pid")),
+                          is_given(member_of(*owner, "unit"))
+                              ? fmt::format(", {} service {}", plain_text(member_of(*owner, "scope")),
+                                            plain_text(member_of(*owner, "unit")))
+                              : ", by hand",
+                          is_given(member_of(*owner, "state")) ? ", " + plain_text(member_of(*owner, "state")) : "",
+                          since(member_of(*owner, "since"), now)));
+  else if (is_given(status.at("standby_for")))
+    lines.add("waits for", plain_text(status.at("standby_for")));
+  if (is_given(status.at("backoff_until"))) lines.add("next try", plain_text(status.at("backoff_until")));
 }
 
 void add_work(Lines& lines, const json::object& status) {
   for (const json::value& channel : status.at("channels").as_array()) {
     const auto& row = channel.as_object();
     lines.add("channel",
-              fmt::format("{} ({}): {}, {}{}", plain(member(row, "name")), plain(member(row, "kind")),
-                          plain(member(row, "state")),
-                          given(member(row, "last_progress")) ? "last progress " + plain(member(row, "last_progress"))
-                                                              : "no progress yet",
-                          given(member(row, "error")) ? ": " + plain(member(row, "error")) : ""));
+              fmt::format("{} ({}): {}, {}{}", plain_text(member_of(row, "name")), plain_text(member_of(row, "kind")),
+                          plain_text(member_of(row, "state")),
+                          is_given(member_of(row, "last_progress"))
+                              ? "last progress " + plain_text(member_of(row, "last_progress"))
+                              : "no progress yet",
+                          is_given(member_of(row, "error")) ? ": " + plain_text(member_of(row, "error")) : ""));
   }
   if (const auto* queues = status.at("queues").if_object())
     lines.add("queues", fmt::format("{} inbound, {} turns, {} on their way out, {} dead",
-                                    plain(member(*queues, "inbound")), plain(member(*queues, "turns")),
-                                    plain(member(*queues, "outbox")), plain(member(*queues, "dead"))));
+                                    plain_text(member_of(*queues, "inbound")), plain_text(member_of(*queues, "turns")),
+                                    plain_text(member_of(*queues, "outbox")), plain_text(member_of(*queues, "dead"))));
 }
 
 }  // namespace
@@ -111,28 +116,28 @@ std::string duration_words(std::int64_t milliseconds) {
 
 std::string status_text(const json::object& status, UnixMillis now, bool colour) {
   Lines lines;
-  const std::string state = plain(status.at("state"));
-  std::string detail = given(member(status, "detail")) ? plain(status.at("detail")) : "";
+  const std::string state = plain_text(status.at("state"));
+  std::string detail = is_given(member_of(status, "detail")) ? plain_text(status.at("detail")) : "";
   if (detail.starts_with(state)) detail.erase(0, state.size());  // "running, API on …" after "running"
   const bool joined = detail.empty() || detail.starts_with(',') || detail.starts_with(' ') || detail.starts_with(':');
   lines.add("state", fmt::format("{}{}{}{}{}", colour ? paint(state) : "", state, colour ? "\x1b[0m" : "",
                                  joined ? "" : ": ", detail));
-  lines.add("profile", fmt::format("{} ({})", plain(status.at("profile")), plain(status.at("scope"))));
+  lines.add("profile", fmt::format("{} ({})", plain_text(status.at("profile")), plain_text(status.at("scope"))));
   add_process(lines, status, now);
-  lines.add("home", plain(status.at("home")));
-  if (given(status.at("api"))) lines.add("API", plain(status.at("api")));
-  const bool alive = given(status.at("pid"));
+  lines.add("home", plain_text(status.at("home")));
+  if (is_given(status.at("api"))) lines.add("API", plain_text(status.at("api")));
+  const bool alive = is_given(status.at("pid"));
   if (alive) add_work(lines, status);
   if (const auto* end = status.at("last_end").if_object())
-    lines.add("last end", fmt::format("{}{}: {}", plain(member(*end, "verdict")),
-                                      given(member(*end, "at")) ? " at " + plain(member(*end, "at")) : "",
-                                      plain(member(*end, "cause"))));
+    lines.add("last end", fmt::format("{}{}: {}", plain_text(member_of(*end, "verdict")),
+                                      is_given(member_of(*end, "at")) ? " at " + plain_text(member_of(*end, "at")) : "",
+                                      plain_text(member_of(*end, "cause"))));
   for (const json::value& duplicate : status.at("duplicates").as_array()) {
     const auto& row = duplicate.as_object();
-    lines.add("duplicate", plain(member(row, "text")));
-    if (given(member(row, "remedy"))) lines.more("to end it: " + plain(member(row, "remedy")));
+    lines.add("duplicate", plain_text(member_of(row, "text")));
+    if (is_given(member_of(row, "remedy"))) lines.more("to end it: " + plain_text(member_of(row, "remedy")));
   }
-  for (const json::value& warning : status.at("warnings").as_array()) lines.add("warning", plain(warning));
+  for (const json::value& warning : status.at("warnings").as_array()) lines.add("warning", plain_text(warning));
   return lines.take();
 }
 

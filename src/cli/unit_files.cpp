@@ -15,13 +15,11 @@ namespace talaria::cli {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::size_t largest_unit = 256 * 1024;
-
 // not_found: there is no such file.
 Result<std::string> read_ours(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!fd) return fail_errno(errno, "open " + path);
-  auto text = read_small(fd.get(), largest_unit, path);
+  auto text = read_small(fd.get(), largest_unit_file, path);
   if (text && !is_our_file(*text))
     return fail(ErrorKind::conflict,
                 path + " was not written by talaria: move it away, or keep it and do without install");

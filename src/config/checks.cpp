@@ -17,8 +17,6 @@ bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
 
-std::string shown(std::string_view text) { return "\"" + printable(truncate_utf8(text, 80)) + "\""; }
-
 std::optional<std::uint16_t> parse_port(std::string_view text) {
   std::uint16_t port = 0;
   const char* end = text.data() + text.size();
@@ -75,6 +73,8 @@ Complaint check_unix_path(std::string_view path) {
 
 }  // namespace
 
+std::string quoted(std::string_view text) { return "\"" + printable(truncate_utf8(text, 80)) + "\""; }
+
 Complaint check_text(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) return "it holds a NUL byte: remove it";
   return std::nullopt;
@@ -110,11 +110,11 @@ Complaint check_listen(std::string_view text) {
   if (auto complaint = check_line(text)) return complaint;
   if (text.starts_with("unix:")) return check_unix_path(text.substr(5));
   const auto parts = split_host_port(text);
-  if (!parts || !parts->port) return fmt::format("{} has no port; {}", shown(text), remedy);
+  if (!parts || !parts->port) return fmt::format("{} has no port; {}", quoted(text), remedy);
   if (!parse_port(*parts->port))
-    return fmt::format("the port of {} must be a number from 0 to 65535; {}", shown(text), remedy);
+    return fmt::format("the port of {} must be a number from 0 to 65535; {}", quoted(text), remedy);
   const bool good = parts->bracketed ? is_ipv6(parts->host) : is_ipv4(parts->host) || parts->host == "localhost";
-  if (!good) return fmt::format("the host of {} must be a numeric address or localhost; {}", shown(text), remedy);
+  if (!good) return fmt::format("the host of {} must be a numeric address or localhost; {}", quoted(text), remedy);
   return std::nullopt;
 }
 
@@ -138,7 +138,7 @@ Complaint check_store_url(std::string_view text) {
 Complaint check_absolute_path(std::string_view text) {
   if (auto complaint = check_line(text)) return complaint;
   if (text.starts_with('/')) return std::nullopt;
-  return fmt::format("{} must be an absolute path: a service has no directory of its own to start from", shown(text));
+  return fmt::format("{} must be an absolute path: a service has no directory of its own to start from", quoted(text));
 }
 
 Complaint check_irc_nick(std::string_view text) {
@@ -149,13 +149,13 @@ Complaint check_irc_nick(std::string_view text) {
   if (good) return std::nullopt;
   return fmt::format(
       "{} can't be a nick: it begins with a letter or one of []\\`_^{{|}}, then come letters, digits, those, and -",
-      shown(text));
+      quoted(text));
 }
 
 Complaint check_irc_user(std::string_view text) {
   if (auto complaint = check_line(text)) return complaint;
   if (text.size() <= 64 && text.find_first_of(" @!:") == std::string_view::npos) return std::nullopt;
-  return fmt::format("{} can't be a user name: at most 64 bytes, without space, @, ! or :", shown(text));
+  return fmt::format("{} can't be a user name: at most 64 bytes, without space, @, ! or :", quoted(text));
 }
 
 Complaint check_irc_channel(std::string_view text) {
@@ -165,7 +165,7 @@ Complaint check_irc_channel(std::string_view text) {
   if (good) return std::nullopt;
   return fmt::format(
       "{} can't be a channel: write for example \"#talaria\", one channel per element, without space, comma or colon",
-      shown(text));
+      quoted(text));
 }
 
 namespace {
@@ -209,12 +209,12 @@ Complaint check_allow_rule(std::string_view kind, std::string_view text) {
     }
     const auto value = text.substr(prefix.size());
     if ((prefix == "user:" || prefix == "chat:") && !is_number(value))
-      return fmt::format("{} needs a number after the colon, as Telegram shows it to bots", shown(text));
+      return fmt::format("{} needs a number after the colon, as Telegram shows it to bots", quoted(text));
     if (prefix == "username:" && value.starts_with('@'))
-      return fmt::format("{}: write the name without the @", shown(text));
+      return fmt::format("{}: write the name without the @", quoted(text));
     return std::nullopt;
   }
-  return fmt::format("{} says not who may write: use {} or \"*\" for everybody", shown(text), words.usage);
+  return fmt::format("{} says not who may write: use {} or \"*\" for everybody", quoted(text), words.usage);
 }
 
 Complaint check_admin_rule(std::string_view kind, std::string_view text) {
@@ -228,7 +228,7 @@ Complaint check_admin_rule(std::string_view kind, std::string_view text) {
 
 Complaint check_telegram_groups(std::string_view text) {
   if (text == "addressed" || text == "all" || text == "off") return std::nullopt;
-  return fmt::format("{} is not known: use \"addressed\", \"all\" or \"off\"", shown(text));
+  return fmt::format("{} is not known: use \"addressed\", \"all\" or \"off\"", quoted(text));
 }
 
 Complaint check_telegram_webhook(std::string_view text) {
@@ -244,7 +244,7 @@ Complaint check_variable_name(std::string_view text) {
   const bool good = !text.empty() && text.size() <= 200 && !is_digit(text.front()) &&
                     std::ranges::all_of(text, [](char c) { return is_letter(c) || is_digit(c) || c == '_'; });
   if (good) return std::nullopt;
-  return fmt::format("{} can't name a variable: use letters, digits and _", shown(text));
+  return fmt::format("{} can't name a variable: use letters, digits and _", quoted(text));
 }
 
 Complaint check_mail_rule(std::string_view text) {
@@ -252,7 +252,7 @@ Complaint check_mail_rule(std::string_view text) {
   const std::string_view domain = text.starts_with("domain:") ? text.substr(7) : "";
   if (is_host_name(domain) && domain.find('.') != std::string_view::npos) return std::nullopt;
   return fmt::format("{} says not who may write: use \"address:alice@example.org\" or \"domain:example.org\"",
-                     shown(text));
+                     quoted(text));
 }
 
 // RFC 5321, 4.1.2 without quoted local parts, which nobody has.
@@ -263,7 +263,7 @@ Complaint check_mail_address(std::string_view text) {
                       return is_control(c) || std::string_view(" \"(),:;<>@[\\]").find(c) != std::string_view::npos;
                     });
   if (good) return std::nullopt;
-  return fmt::format("{} is no mail address; write for example \"bot@example.org\"", shown(text));
+  return fmt::format("{} is no mail address; write for example \"bot@example.org\"", quoted(text));
 }
 
 Complaint check_mail_tls(std::string_view text) {
@@ -271,7 +271,7 @@ Complaint check_mail_tls(std::string_view text) {
   return fmt::format(
       "{} is no way to encrypt; write \"tls\" (from the first byte), \"starttls\" or, on this machine, "
       "\"none\"",
-      shown(text));
+      quoted(text));
 }
 
 Complaint check_mail_verify(std::string_view text) {
@@ -279,7 +279,7 @@ Complaint check_mail_verify(std::string_view text) {
   return fmt::format(
       "{} is no way to verify senders; write \"authserv\" (with trusted_authserv), or \"none\" to believe "
       "every From line",
-      shown(text));
+      quoted(text));
 }
 
 Complaint check_mailbox(std::string_view text) {
@@ -289,7 +289,7 @@ Complaint check_mailbox(std::string_view text) {
   return fmt::format(
       "{} must be in IMAP's own spelling, ASCII alone (RFC 3501, 5.1.3), for example "
       "\"Entw&APw-rfe\"",
-      shown(text));
+      quoted(text));
 }
 
 bool is_loopback_host(std::string_view host) {
@@ -303,13 +303,13 @@ Complaint check_instance_name(std::string_view text) {
     return is_letter(c) || is_digit(c) || c == '_' || c == '-';
   });
   if (good) return std::nullopt;
-  return fmt::format("{} can't be a name here: use 1 to 64 letters, digits, - and _", shown(text));
+  return fmt::format("{} can't be a name here: use 1 to 64 letters, digits, - and _", quoted(text));
 }
 
 Result<std::pair<std::string, std::uint16_t>> parse_server(std::string_view text) {
   constexpr std::string_view remedy = R"(write for example "irc.libera.chat:6697" or "[::1]:6667")";
   const auto bad = [&](std::string_view why) {
-    return fail(ErrorKind::invalid, fmt::format("{} {}; {}", shown(text), why, remedy));
+    return fail(ErrorKind::invalid, fmt::format("{} {}; {}", quoted(text), why, remedy));
   };
   const auto parts = split_host_port(text);
   if (!parts) return bad("is no host and port");

@@ -14,6 +14,9 @@ namespace talaria {
 
 using Complaint = std::optional<std::string>;
 
+// A value in a complaint: in quotes, cut, and harmless to a terminal.
+[[nodiscard]] std::string quoted(std::string_view text);
+
 [[nodiscard]] Complaint check_line(std::string_view text);  // not empty, no control characters
 [[nodiscard]] Complaint check_text(std::string_view text);  // no NUL byte; may be empty or have many lines
 [[nodiscard]] Complaint check_base_url(

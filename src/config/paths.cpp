@@ -6,23 +6,18 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 
+#include "base/environment.h"
 #include "base/fd.h"
 #include "base/text.h"
 
 namespace talaria {
 namespace {
 
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 // An XDG directory; the specification says that a relative one is to be ignored.
 std::string xdg(const char* name) {
-  std::string value = variable(name);
+  std::string value = environment_variable(name);
   return value.starts_with('/') ? value : "";
 }
 
@@ -30,7 +25,7 @@ std::string xdg(const char* name) {
 // variables leak into every child of every service, so one that is not named after the profile belongs to somebody
 // else.
 std::string from_manager(const char* name, std::string_view profile) {
-  const std::string value = variable(name);
+  const std::string value = environment_variable(name);
   const std::string first = value.substr(0, value.find(':'));
   if (!first.starts_with('/')) return "";
   return std::filesystem::path(first).filename() == profile ? first : "";
@@ -41,7 +36,7 @@ struct Directories {
 };
 
 Result<Directories> user_directories(std::string_view profile) {
-  const std::string home = variable("HOME");
+  const std::string home = environment_variable("HOME");
   std::string config = xdg("XDG_CONFIG_HOME");
   std::string state = xdg("XDG_STATE_HOME");
   if ((config.empty() || state.empty()) && !home.starts_with('/')) {
@@ -121,7 +116,7 @@ Result<ProfilePaths> paths_for(std::string_view profile, Scope scope) {
   if (auto good = check_profile_name(profile); !good) return std::unexpected(good.error());
   ProfilePaths paths;
   paths.profile = profile;
-  if (const std::string home = variable("TALARIA_HOME"); !home.empty()) {
+  if (const std::string home = environment_variable("TALARIA_HOME"); !home.empty()) {
     if (!home.starts_with('/')) {
       return fail(ErrorKind::invalid,
                   fmt::format("TALARIA_HOME is \"{}\": it must be an absolute path", printable(home)));

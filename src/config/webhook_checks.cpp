@@ -13,8 +13,6 @@
 namespace talaria {
 namespace {
 
-std::string shown(std::string_view text) { return "\"" + printable(truncate_utf8(text, 80)) + "\""; }
-
 // As it is written, "[::1]" with its brackets.
 std::string_view host_in(std::string_view url) {
   const auto scheme = url.find("://");
@@ -35,7 +33,7 @@ bool is_loopback(std::string_view host) {
 Complaint check_webhook_scheme(std::string_view text) {
   constexpr std::array<std::string_view, 3> schemes{"github", "gitlab", "standard"};
   if (std::ranges::find(schemes, text) != schemes.end()) return std::nullopt;
-  return fmt::format("{} is no scheme: there is github, gitlab, standard", shown(text));
+  return fmt::format("{} is no scheme: there is github, gitlab, standard", quoted(text));
 }
 
 Complaint check_event_filter(std::string_view text) {
@@ -44,7 +42,7 @@ Complaint check_event_filter(std::string_view text) {
                     text.find_first_of(" *") == std::string_view::npos;
   if (good) return std::nullopt;
   return fmt::format("{} is no event: write for example \"issues.opened\", or \"issues\" for all its actions",
-                     shown(text));
+                     quoted(text));
 }
 
 Complaint check_placeholders(std::string_view text) {
@@ -56,16 +54,17 @@ Complaint check_placeholders(std::string_view text) {
 
 Result<DeliverTo> parse_deliver_to(std::string_view text) {
   if (text == "none") return DeliverTo{};
-  const auto first = text.find(':');
-  const auto second = first == std::string_view::npos ? first : text.find(':', first + 1);
-  DeliverTo to{std::string(text.substr(0, first)), {}, {}};
-  if (first != std::string_view::npos) to.conversation = text.substr(first + 1, second - first - 1);
-  if (second != std::string_view::npos) to.thread = text.substr(second + 1);
+  const auto first_colon = text.find(':');
+  const auto second_colon = first_colon == std::string_view::npos ? first_colon : text.find(':', first_colon + 1);
+  DeliverTo to{std::string(text.substr(0, first_colon)), {}, {}};
+  if (first_colon != std::string_view::npos)
+    to.conversation = text.substr(first_colon + 1, second_colon - first_colon - 1);
+  if (second_colon != std::string_view::npos) to.thread = text.substr(second_colon + 1);
   if (check_instance_name(to.channel) || to.conversation.empty() || check_line(text)) {
     return fail(ErrorKind::invalid,
                 fmt::format("{} names no conversation: write CHANNEL:CONVERSATION[:THREAD], for example "
                             "\"libera:#talaria\", or \"none\"",
-                            shown(text)));
+                            quoted(text)));
   }
   return to;
 }

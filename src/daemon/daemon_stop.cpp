@@ -26,7 +26,7 @@ namespace {
 using namespace std::chrono_literals;
 
 // How often a drain looks for signs of life.
-constexpr Millis look_time{500};
+constexpr Millis turns_look_time{500};
 // Processes that agents left behind have this long between TERM and KILL.
 constexpr Millis leftovers_grace{2'000};
 constexpr Millis hurried_grace{500};
@@ -47,10 +47,10 @@ std::string stop_record(const Incarnation& self, const End& end) {
 // `sv stop` and, while we drain, `sv start`: 0 would keep the service down although it is wanted up by now. `sv
 // restart` sends its signal first and says "up" a moment later, so after a `second_signal` we look for a moment.
 Task<bool> is_wanted_again(const Verdict& verdict, const Supervision& supervision, int pid, bool second_signal) {
-  constexpr Millis settle_time{80};
+  constexpr Millis wish_settle_time{80};
   constexpr Millis settle_step{5};
   if (!verdict.wanted_down) co_return false;
-  const auto settled = Deadline::in(second_signal ? settle_time : Millis{0});
+  const auto settled = Deadline::in(second_signal ? wish_settle_time : Millis{0});
   for (;;) {
     const auto wish = read_wish(supervision, pid);
     if (!wish || wish->wanted == Wanted::up || settled.expired()) co_return wish && wish->wanted == Wanted::up;
@@ -210,7 +210,7 @@ Task<> Daemon::drain_turns(Stopping& stopping) {
   while (gateway_->depths().running > 0 && !end_.impatient().is_set()) {
     const Deadline until(stopping.budget.drain());
     if (until.expired()) break;
-    co_await gateway_->turn_ended().wait(until.earlier(Deadline::in(look_time)));
+    co_await gateway_->turn_ended().wait(until.earlier(Deadline::in(turns_look_time)));
     if (const auto now = gateway_->progress(); std::exchange(seen, now) != now) {
       if (const auto more = stopping.budget.progress(SteadyClock::now())) notifier_.extend(*more);
       stop_guard_.set_deadline(Deadline(stopping.budget.guard()));

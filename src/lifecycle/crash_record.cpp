@@ -10,7 +10,7 @@
 namespace talaria {
 namespace {
 
-constexpr std::size_t max_text = 256;
+constexpr std::size_t longest_words = 256;
 
 std::string_view take_line(std::string_view& text) {
   const auto end = std::min(text.find('\n'), text.size());
@@ -26,7 +26,9 @@ Number number_of(std::string_view text, int base = 10) {
   return error == std::errc{} && end == text.data() + text.size() ? value : Number{};
 }
 
-std::string words(std::string_view text) { return truncate_utf8(printable(text.substr(0, max_text)), max_text); }
+std::string words(std::string_view text) {
+  return truncate_utf8(printable(text.substr(0, longest_words)), longest_words);
+}
 
 void take_field(CrashRecord& record, std::string_view key, std::string_view value) {
   if (key == "type") record.type = words(value);

@@ -16,7 +16,7 @@ namespace talaria {
 
 namespace {
 
-constexpr std::size_t read_size = 8 * 1024;
+constexpr std::size_t receive_size = 8 * 1024;
 constexpr std::size_t join_limit = 64 * 1024;  // head and body up to this size leave in one write
 
 using Outcome = std::expected<HttpResponse, HttpFailure>;
@@ -165,7 +165,7 @@ struct HttpClient::Impl : std::enable_shared_from_this<HttpClient::Impl> {
     boost::beast::flat_buffer buffer;
     bool silent = true;
     while (!reader.done() && !reader.stopped()) {
-      const auto room = buffer.prepare(read_size);
+      const auto room = buffer.prepare(receive_size);
       const auto count = co_await transport->read_some({static_cast<char*>(room.data()), room.size()}, deadline);
       if (!count || *count == 0) {
         if (count) {

@@ -5,6 +5,7 @@
 #include <boost/beast/http/error.hpp>
 #include <limits>
 
+#include "net/beast_parser.h"
 #include "net/http_wire.h"
 
 namespace talaria {
@@ -13,22 +14,15 @@ namespace {
 
 namespace http = boost::beast::http;
 using boost::system::error_code;
-using BeastView = boost::beast::string_view;
 
-constexpr std::size_t max_fields = 128;
+constexpr std::size_t max_request_fields = 128;
 constexpr std::size_t max_blank_lines = 4;           // before a request line, RFC 9112, 2.2
 constexpr std::size_t max_body_reserve = 64 * 1024;  // a claim in Content-Length reserves no more than this
 
-// "0\r\n\r\n". Beast asserts that it is called with no less once it has seen a last chunk's size, whatever has come by
-// then.
-constexpr std::size_t shortest_chunk_end = 5;
-
-std::string_view view(BeastView text) { return {text.data(), text.size()}; }
-
 // Beast's parser, writing straight into an HttpRequest.
-class Parser final : public http::basic_parser<true> {
+class RequestParser final : public http::basic_parser<true> {
  public:
-  Parser(std::size_t header_bytes, std::size_t body_bytes) : header_left_(header_bytes) {
+  RequestParser(std::size_t header_bytes, std::size_t body_bytes) : header_left_(header_bytes) {
     header_limit(
         static_cast<std::uint32_t>(std::min<std::size_t>(header_bytes, std::numeric_limits<std::uint32_t>::max())));
     body_limit(body_bytes);
@@ -69,7 +63,7 @@ class Parser final : public http::basic_parser<true> {
   void on_field_impl(http::field, BeastView name, BeastView value, error_code& ec) override {
     if (head_complete) return;  // a trailer: nobody asked for it
     count_header(name.size() + value.size() + 4, ec);
-    if (request.headers.all().size() >= max_fields) ec = http::error::header_limit;
+    if (request.headers.all().size() >= max_request_fields) ec = http::error::header_limit;
     if (!ec) request.headers.add(std::string(view(name)), std::string(view(value)));
   }
 
@@ -151,7 +145,7 @@ struct RequestReader::Impl {
 
   std::size_t header_bytes;
   std::size_t body_bytes;
-  std::optional<Parser> parser;
+  std::optional<RequestParser> parser;
   std::optional<HttpRejection> rejection;
   std::size_t blank_lines = 0;
   std::size_t wait_for = 0;  // bytes without which the parser must not be called
@@ -162,7 +156,7 @@ RequestReader::RequestReader(std::size_t header_bytes, std::size_t body_bytes)
 RequestReader::~RequestReader() = default;
 
 std::size_t RequestReader::feed(std::string_view bytes) {
-  Parser& parser = *impl_->parser;
+  RequestParser& parser = *impl_->parser;
   std::size_t taken = parser.got_some() ? 0 : impl_->skip_blank_lines(bytes);
   while (!impl_->rejection && !parser.is_done() && taken < bytes.size()) {
     const auto rest = bytes.substr(taken);

@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 
+#include "net/beast_parser.h"
 #include "net/http_wire.h"
 
 namespace talaria {
@@ -16,20 +17,13 @@ namespace {
 
 namespace http = boost::beast::http;
 using boost::system::error_code;
-using BeastView = boost::beast::string_view;
 
-constexpr std::size_t max_fields = 256;
+constexpr std::size_t max_response_fields = 256;
 constexpr int max_interim = 16;
 
-// "0\r\n\r\n". Beast asserts that it is called with no less once it has seen a last chunk's size, whatever has come by
-// then.
-constexpr std::size_t shortest_chunk_end = 5;
-
-std::string_view view(BeastView text) { return {text.data(), text.size()}; }
-
-class Parser final : public http::basic_parser<false> {
+class ResponseParser final : public http::basic_parser<false> {
  public:
-  explicit Parser(const ResponseReaderSetup& setup) : setup_(setup), header_left_(setup.header_bytes) {
+  explicit ResponseParser(const ResponseReaderSetup& setup) : setup_(setup), header_left_(setup.header_bytes) {
     header_limit(static_cast<std::uint32_t>(
         std::min<std::size_t>(setup.header_bytes, std::numeric_limits<std::uint32_t>::max())));
     body_limit(setup.body_bytes);
@@ -73,7 +67,7 @@ class Parser final : public http::basic_parser<false> {
   void on_field_impl(http::field, BeastView name, BeastView value, error_code& ec) override {
     if (head_complete) return;  // a trailer
     count_header(name.size() + value.size() + 4, ec);
-    if (response.headers.all().size() >= max_fields) ec = http::error::header_limit;
+    if (response.headers.all().size() >= max_response_fields) ec = http::error::header_limit;
     if (!ec) response.headers.add(std::string(view(name)), std::string(view(value)));
   }
   void on_header_impl(error_code& ec) override {
@@ -120,7 +114,7 @@ struct ResponseReader::Impl {
   }
 
   ResponseReaderSetup setup;
-  std::optional<Parser> parser;
+  std::optional<ResponseParser> parser;
   int interim = 0;
   std::size_t wait_for = 0;  // bytes without which the parser must not be called
 };
@@ -131,7 +125,7 @@ ResponseReader::~ResponseReader() = default;
 Result<std::size_t> ResponseReader::feed(std::string_view bytes) {
   std::size_t taken = 0;
   while (taken < bytes.size() && !impl_->parser->is_done() && !stopped()) {
-    Parser& parser = *impl_->parser;
+    ResponseParser& parser = *impl_->parser;
     const auto rest = bytes.substr(taken);
     if (rest.size() < impl_->wait_for) break;
     impl_->wait_for = 0;
@@ -158,7 +152,7 @@ Result<std::size_t> ResponseReader::feed(std::string_view bytes) {
 }
 
 Result<> ResponseReader::feed_end() {
-  Parser& parser = *impl_->parser;
+  ResponseParser& parser = *impl_->parser;
   error_code ec = http::error::partial_message;
   if (parser.got_some()) parser.put_eof(ec);
   if (!ec) return {};

@@ -18,7 +18,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,9 +28,9 @@
 #include <cerrno>
 #include <chrono>
 
+#include "process/group_leader.h"
 #include "process/pidfd.h"
 #include "process/pipe_write.h"
-#include "process/process_group.h"
 #include "process/spawn.h"
 #include "runtime/event.h"
 #include "runtime/task_group.h"
@@ -45,14 +44,11 @@ using Descriptor = asio::posix::stream_descriptor;
 constexpr std::size_t kept_errors = 4096;
 constexpr std::size_t read_size = 16 * 1024;
 constexpr Millis pipes_after_exit{200};
-constexpr Millis patience_after_kill{5'000};  // a process in an uninterruptible wait may take longer than anybody waits
-constexpr Millis longest_reap_pause{50};
 
 // A running child and what is known of it. Shared by the body of run_child() and its helpers.
 struct Child {
   Child(const asio::any_io_executor& executor, SpawnedProcess process)
-      : pid(process.pid),
-        claim(std::move(process.claim)),
+      : leader(process.pid, std::move(process.claim)),
         pidfd(executor, process.pidfd.release()),
         in(executor),
         out(executor),
@@ -67,21 +63,15 @@ struct Child {
   Child& operator=(const Child&) = delete;
   ~Child();
 
-  void signal_group(int number) const {
-    if (!reaped) ::kill(-pid, number);
-  }
-  void reap();
   [[nodiscard]] bool finished() const { return exited && out_closed && err_closed; }
 
-  pid_t pid;
-  ChildClaim claim;
+  GroupLeader leader;
   Descriptor pidfd;
   Descriptor in;
   Descriptor out;
   Descriptor err;
   Event changed;        // pulsed with every change below
   bool exited = false;  // a zombie, or reaped
-  bool reaped = false;
   bool given_up = false;
   bool out_closed = false;
   bool err_closed = false;
@@ -94,29 +84,12 @@ struct Child {
 };
 
 Child::~Child() {
-  if (reaped || given_up) return;
+  if (leader.reaped() || given_up) return;
   // The event loop died under us. SIGKILL is quick; one second is for a process that frees a lot of memory.
-  signal_group(SIGKILL);
+  leader.signal_group(SIGKILL);
   pollfd entry{pidfd.native_handle(), POLLIN, 0};
   (void)::poll(&entry, 1, 1'000);
-  reap();
-}
-
-void Child::reap() {
-  siginfo_t info{};
-  if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG) != 0) {
-    reaped = true;  // by somebody else: its PID is no longer ours to signal
-    claim.release();
-    bug = "its exit code was lost; somebody else waits for children of this process";
-    return;
-  }
-  if (info.si_pid != pid) return;  // it still runs
-  reaped = true;
-  claim.release();
-  if (info.si_code == CLD_EXITED)
-    result.exit_code = info.si_status;
-  else
-    result.signal = info.si_status;
+  leader.reap();
 }
 
 // A child that doesn't read its input, or not all of it, is within its rights.
@@ -200,24 +173,21 @@ Task<Result<>> attend(std::shared_ptr<Child> child, Deadline deadline) {
 // Ends whoever is left of the group, and reaps the leader.
 Task<> end_group(std::shared_ptr<Child> child, Millis grace) {
   if (!child->exited) {
-    child->signal_group(SIGTERM);
-    child->signal_group(SIGCONT);  // a stopped process would not see it
+    child->leader.signal_group(SIGTERM);
+    child->leader.signal_group(SIGCONT);  // a stopped process would not see it
     const Deadline end = Deadline::in(grace);
     while (!child->finished() && co_await child->changed.wait(end)) {
     }
   }
-  child->signal_group(SIGKILL);
-  const Deadline end = Deadline::in(patience_after_kill);
+  child->leader.signal_group(SIGKILL);
+  const Deadline end = Deadline::in(GroupLeader::patience_after_kill);
   while (!child->exited && co_await child->changed.wait(end)) {
   }
-  // Who traces it (strace, a debugger) hears of its end first; until then it is no child of ours to reap.
-  Millis pause{1};
-  for (child->reap(); child->exited && !child->reaped && !end.expired(); child->reap()) {
-    co_await sleep_for(pause);
-    pause = std::min(pause * 2, longest_reap_pause);
-  }
-  child->given_up = !child->reaped;
-  if (child->reaped) co_await await_empty_group(child->pid);
+  co_await child->leader.reap_dead(end);
+  child->given_up = !child->leader.reaped();
+  child->result.exit_code = child->leader.end().exit_code;
+  child->result.signal = child->leader.end().signal;
+  if (child->leader.lost()) child->bug = "its exit code was lost; somebody else waits for children of this process";
 }
 
 Task<> await_handover(std::shared_ptr<Child> child, Event& asked) {
@@ -246,8 +216,8 @@ void leave_child(Child& child, const ChildTicket& ticket, Deadline deadline) {
   const auto release = [](Descriptor& from) { return from.is_open() ? UniqueFd(from.release()) : UniqueFd(); };
   ChildInTransit transit;
   transit.number = ticket.number;
-  transit.pid = child.pid;
-  transit.claim = std::move(child.claim);
+  transit.pid = child.leader.pid();
+  transit.claim = child.leader.take_claim();
   transit.in = release(child.in);
   if (!child.out_closed) transit.out = release(child.out);
   if (!child.err_closed) transit.err = release(child.err);
@@ -309,7 +279,7 @@ Task<Result<ChildResult>> run_body(ChildSpec spec, std::string input, std::size_
   if (cancelled) throw boost::system::system_error(asio::error::operation_aborted, "run_child");
   if (child->given_up)
     co_return fail(ErrorKind::internal,
-                   fmt::format("{} (process {}) does not die of SIGKILL", spec.command[0], child->pid));
+                   fmt::format("{} (process {}) does not die of SIGKILL", spec.command[0], child->leader.pid()));
   if (outcome && !child->bug.empty()) outcome = fail(ErrorKind::internal, child->bug);
   if (!outcome) co_return fail(outcome.error().kind, fmt::format("{}: {}", spec.command[0], outcome.error().what));
   co_return std::move(child->result);

@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +11,6 @@
 #include <cerrno>
 
 #include "process/pipe_write.h"
-#include "process/process_group.h"
 #include "process/spawn.h"
 #include "runtime/event.h"
 #include "runtime/race.h"
@@ -21,38 +19,17 @@ namespace talaria {
 namespace {
 
 using Descriptor = asio::posix::stream_descriptor;
-constexpr std::size_t read_size = 16 * 1024;
-constexpr Millis patience_after_kill{5'000};
-constexpr Millis longest_reap_pause{50};
+constexpr std::size_t longest_read = 16 * 1024;
 
 }  // namespace
 
 struct LiveChild::Impl {
   Impl(const asio::any_io_executor& executor, SpawnedProcess process)
-      : pid(process.pid),
-        claim(std::move(process.claim)),
+      : leader(process.pid, std::move(process.claim)),
         pidfd(executor, process.pidfd.release()),
         in(executor, process.in.release()),
         out(executor, process.out.release()),
         err(executor, process.err.release()) {}
-
-  // The group is signalled only while its leader is not reaped: until then nobody else can get its number.
-  void signal_group(int number) const {
-    if (!reaped) ::kill(-pid, number);
-  }
-
-  void reap() {
-    siginfo_t info{};
-    if (reaped) return;
-    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG) == 0 && info.si_pid != pid) return;
-    reaped = true;
-    claim.release();
-    if (info.si_pid != pid) return;
-    if (info.si_code == CLD_EXITED)
-      result.exit_code = info.si_status;
-    else
-      result.signal = info.si_status;
-  }
 
   Task<bool> exited(Deadline deadline) {
     pollfd entry{pidfd.native_handle(), POLLIN, 0};
@@ -67,23 +44,20 @@ struct LiveChild::Impl {
     co_return gone;
   }
 
-  pid_t pid;
-  ChildClaim claim;
+  GroupLeader leader;
   Descriptor pidfd, in, out, err;
-  bool reaped = false;
-  ChildEnd result;
 };
 
 LiveChild::LiveChild(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 LiveChild::~LiveChild() {
   Impl& self = *impl_;
-  if (self.reaped) return;
+  if (self.leader.reaped()) return;
   // Only when the event loop has died under us: SIGKILL is quick.
-  self.signal_group(SIGKILL);
+  self.leader.signal_group(SIGKILL);
   pollfd entry{self.pidfd.native_handle(), POLLIN, 0};
   (void)::poll(&entry, 1, 1'000);
-  self.reap();
+  self.leader.reap();
 }
 
 Result<std::unique_ptr<LiveChild>> LiveChild::start(asio::any_io_executor executor, const ChildSpec& spec) {
@@ -92,13 +66,13 @@ Result<std::unique_ptr<LiveChild>> LiveChild::start(asio::any_io_executor execut
   return std::unique_ptr<LiveChild>(new LiveChild(std::make_unique<Impl>(executor, std::move(*process))));
 }
 
-int LiveChild::pid() const { return impl_->pid; }
+int LiveChild::pid() const { return impl_->leader.pid(); }
 
 Task<std::size_t> LiveChild::read_some(Stream stream, std::string& buffer) {
   Descriptor& from = stream == Stream::out ? impl_->out : impl_->err;
   const std::size_t before = buffer.size();
-  buffer.resize(before + read_size);
-  const auto [ec, n] = co_await from.async_read_some(asio::buffer(buffer.data() + before, read_size), use_task);
+  buffer.resize(before + longest_read);
+  const auto [ec, n] = co_await from.async_read_some(asio::buffer(buffer.data() + before, longest_read), use_task);
   buffer.resize(before + (ec ? 0 : n));
   co_return buffer.size() - before;
 }
@@ -146,21 +120,15 @@ Task<bool> LiveChild::exited(Deadline deadline) { co_return co_await impl_->exit
 Task<ChildEnd> LiveChild::end(Millis patience, Millis grace) {
   Impl& self = *impl_;
   if (!co_await self.exited(Deadline::in(patience))) {
-    self.signal_group(SIGTERM);
-    self.signal_group(SIGCONT);  // a stopped process would not see it
+    self.leader.signal_group(SIGTERM);
+    self.leader.signal_group(SIGCONT);  // a stopped process would not see it
     (void)co_await self.exited(Deadline::in(grace));
   }
-  self.signal_group(SIGKILL);  // whoever is left of the group
-  const Deadline end = Deadline::in(patience_after_kill);
-  const bool dead = co_await self.exited(end);
-  // Who traces it (strace, a debugger) hears of its end first; until then it is no child of ours to reap.
-  Millis pause{1};
-  for (self.reap(); dead && !self.reaped && !end.expired(); self.reap()) {
-    co_await sleep_for(pause);
-    pause = std::min(pause * 2, longest_reap_pause);
-  }
-  if (self.reaped) co_await await_empty_group(self.pid);
-  co_return self.result;
+  self.leader.signal_group(SIGKILL);  // whoever is left of the group
+  const Deadline end = Deadline::in(GroupLeader::patience_after_kill);
+  (void)co_await self.exited(end);
+  co_await self.leader.reap_dead(end);
+  co_return self.leader.end();
 }
 
 }  // namespace talaria

@@ -11,15 +11,11 @@
 
 #include "base/result.h"
 #include "process/child.h"
+#include "process/group_leader.h"
 #include "runtime/deadline.h"
 #include "runtime/task.h"
 
 namespace talaria {
-
-struct ChildEnd {
-  int exit_code = -1;  // -1: ended by a signal, or its exit code was lost
-  int signal = 0;
-};
 
 class LiveChild {
  public:

@@ -13,16 +13,14 @@
 #include "service/bus.h"
 #include "service/gateway_command.h"
 #include "service/unit_control.h"
+#include "service/units.h"
 
 namespace talaria {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::size_t largest_unit = 256 * 1024;
-constexpr std::string_view service_suffix = ".service";
-
 bool may_run_a_gateway(const fs::path& file) {
-  const auto text = read_small_file(file.string(), largest_unit);
+  const auto text = read_small_file(file.string(), largest_unit_file);
   return text && text->contains("ExecStart") && text->contains("talaria") && text->contains("gateway") &&
          text->contains("run");
 }
@@ -177,8 +175,8 @@ std::vector<std::string> gateway_units_in(const std::vector<std::string>& direct
 }
 
 std::vector<std::string> enabled_instances_in(const std::vector<std::string>& directories,
-                                              const std::string& unit_template) {
-  const auto prefix = unit_template.substr(0, unit_template.find('@') + 1);
+                                              const std::string& template_name) {
+  const auto prefix = template_name.substr(0, template_name.find('@') + 1);
   std::set<std::string> names;
   for (const auto& directory : directories) {
     std::error_code ec;
@@ -188,7 +186,7 @@ std::vector<std::string> enabled_instances_in(const std::vector<std::string>& di
       std::error_code ignored;
       for (fs::directory_iterator link(it->path(), ignored), last; !ignored && link != last; link.increment(ignored)) {
         const auto name = link->path().filename().string();
-        if (name.starts_with(prefix) && name.ends_with(service_suffix) && name != unit_template) names.insert(name);
+        if (name.starts_with(prefix) && name.ends_with(service_suffix) && name != template_name) names.insert(name);
       }
     }
   }

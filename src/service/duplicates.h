@@ -54,6 +54,6 @@ struct Duplicate {
 [[nodiscard]] std::vector<std::string> gateway_units_in(const std::vector<std::string>& directories);
 // Instances of a template that are enabled there: links in *.wants and *.requires.
 [[nodiscard]] std::vector<std::string> enabled_instances_in(const std::vector<std::string>& directories,
-                                                            const std::string& unit_template);
+                                                            const std::string& template_name);
 
 }  // namespace talaria

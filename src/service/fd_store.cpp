@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <optional>
 
+#include "base/environment.h"
+
 namespace talaria {
 namespace {
 
@@ -23,8 +25,7 @@ std::optional<int> parse_count(std::string_view text) {
 }
 
 std::string take_variable(const char* name) {
-  const char* value = std::getenv(name);
-  std::string text = value == nullptr ? "" : value;
+  auto text = environment_variable(name);
   ::unsetenv(name);
   return text;
 }

@@ -12,10 +12,11 @@
 #include <iterator>
 #include <vector>
 
+#include "base/environment.h"
+#include "service/units.h"
+
 namespace talaria {
 namespace {
-
-constexpr std::string_view service_suffix = ".service";
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -43,11 +44,6 @@ bool is_user_manager(std::string_view component) {
 std::string read_proc(const std::string& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
 }
 
 Supervision decide_systemd(const SupervisionFacts& facts) {
@@ -169,7 +165,7 @@ Supervision find_supervision() {
   if (facts.parent_comm.ends_with('\n')) facts.parent_comm.pop_back();
   facts.parent_command = read_proc(parent + "/cmdline");
   std::ranges::replace(facts.parent_command, '\0', ' ');
-  facts.notify_socket = !variable("NOTIFY_SOCKET").empty();
+  facts.notify_socket = !environment_variable("NOTIFY_SOCKET").empty();
   if (const char* text = std::getenv("SYSTEMD_EXEC_PID")) {
     const std::string_view number(text);
     int pid = 0;
@@ -179,9 +175,9 @@ Supervision find_supervision() {
   facts.cgroup = read_proc("/proc/self/cgroup");
   std::error_code ignored;
   facts.working_directory = std::filesystem::current_path(ignored).string();
-  facts.supervisor_group = variable("SUPERVISOR_GROUP_NAME");
-  facts.supervisor_process = variable("SUPERVISOR_PROCESS_NAME");
-  facts.supervisor_server = variable("SUPERVISOR_SERVER_URL");
+  facts.supervisor_group = environment_variable("SUPERVISOR_GROUP_NAME");
+  facts.supervisor_process = environment_variable("SUPERVISOR_PROCESS_NAME");
+  facts.supervisor_server = environment_variable("SUPERVISOR_SERVER_URL");
   return decide_supervision(facts);
 }
 

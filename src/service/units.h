@@ -3,6 +3,7 @@
 // function of what is in UnitSpec, so the same version writes the same bytes for everybody and "outdated" means just
 // that. What an operator wants different goes into a drop-in, which we never touch.
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -12,7 +13,9 @@ namespace talaria {
 
 enum class UnitScope { system, user };
 
+inline constexpr std::string_view service_suffix = ".service";
 inline constexpr std::string_view unit_template = "talaria-gateway@.service";
+inline constexpr std::size_t largest_unit_file = 256 * 1024;  // bytes; more is not read
 inline constexpr int oldest_systemd = 252;
 inline constexpr std::string_view default_service_user = "talaria";
 // Above the drain budget (30 s by default) and what comes after it; a longer drain asks for more with

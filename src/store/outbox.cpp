@@ -25,7 +25,7 @@ OutboxRow row_of(const Statement& s) {
 }
 
 // Runs an UPDATE of the row; `conflict` when it is not in the state that the step starts from.
-Result<> change(Database& db, std::string_view sql, std::int64_t id, auto&&... values) {
+Result<> step(Database& db, std::string_view sql, std::int64_t id, auto&&... values) {
   auto statement = db.prepare(sql);
   if (!statement) return std::unexpected(statement.error());
   statement->bind(id, values...);
@@ -62,7 +62,7 @@ Result<std::optional<OutboxRow>> take_next_reply(Database& db, const std::string
     if (!*found) return std::nullopt;
     row = row_of(*statement);
   }
-  if (auto ok = change(db, "UPDATE outbox SET state = 'sending', attempts = attempts + 1 WHERE id = ?1", row.id); !ok) {
+  if (auto ok = step(db, "UPDATE outbox SET state = 'sending', attempts = attempts + 1 WHERE id = ?1", row.id); !ok) {
     return std::unexpected(ok.error());
   }
   ++row.attempts;
@@ -70,35 +70,35 @@ Result<std::optional<OutboxRow>> take_next_reply(Database& db, const std::string
 }
 
 Result<> reply_sent(Database& db, std::int64_t id, const std::string& platform_id, UnixMillis now) {
-  return change(db,
-                "UPDATE outbox SET state = 'sent', platform_id = ?2, error = NULL, ended_at = ?3 WHERE id = ?1"
-                " AND state = 'sending'",
-                id, platform_id, now);
+  return step(db,
+              "UPDATE outbox SET state = 'sent', platform_id = ?2, error = NULL, ended_at = ?3 WHERE id = ?1"
+              " AND state = 'sending'",
+              id, platform_id, now);
 }
 
 Result<> reply_retry(Database& db, std::int64_t id, const std::string& why) {
   // A row whose fate was once unknown stays so: the mark must not get lost by a later clean failure.
-  return change(db,
-                "UPDATE outbox SET state = CASE WHEN repeats > 0 THEN 'unknown' ELSE 'pending' END, error = ?2"
-                " WHERE id = ?1 AND state = 'sending'",
-                id, why);
+  return step(db,
+              "UPDATE outbox SET state = CASE WHEN repeats > 0 THEN 'unknown' ELSE 'pending' END, error = ?2"
+              " WHERE id = ?1 AND state = 'sending'",
+              id, why);
 }
 
 Result<> reply_unknown(Database& db, std::int64_t id, const std::string& why) {
-  return change(db,
-                "UPDATE outbox SET state = 'unknown', repeats = repeats + 1, error = ?2 WHERE id = ?1"
-                " AND state = 'sending'",
-                id, why);
+  return step(db,
+              "UPDATE outbox SET state = 'unknown', repeats = repeats + 1, error = ?2 WHERE id = ?1"
+              " AND state = 'sending'",
+              id, why);
 }
 
 Result<> reply_part_sent(Database& db, std::int64_t id) {
   // Whatever happens to the next part, this one has a receipt.
-  return change(db, "UPDATE outbox SET parts = parts + 1, repeats = 0 WHERE id = ?1 AND state = 'sending'", id);
+  return step(db, "UPDATE outbox SET parts = parts + 1, repeats = 0 WHERE id = ?1 AND state = 'sending'", id);
 }
 
 Result<> reply_dead(Database& db, std::int64_t id, const std::string& why, UnixMillis now) {
-  return change(db, "UPDATE outbox SET state = 'dead', error = ?2, ended_at = ?3 WHERE id = ?1 AND state = 'sending'",
-                id, why, now);
+  return step(db, "UPDATE outbox SET state = 'dead', error = ?2, ended_at = ?3 WHERE id = ?1 AND state = 'sending'", id,
+              why, now);
 }
 
 Result<StreamRow> begin_stream(Database& db, std::int64_t turn_id, const RouteRow& route, UnixMillis now) {
@@ -126,15 +126,15 @@ Result<StreamRow> begin_stream(Database& db, std::int64_t turn_id, const RouteRo
 }
 
 Result<> stream_shown(Database& db, std::int64_t id, const std::string& platform_id) {
-  return change(db, "UPDATE outbox SET platform_id = ?2, repeats = 0 WHERE id = ?1 AND state = 'streaming'", id,
-                platform_id);
+  return step(db, "UPDATE outbox SET platform_id = ?2, repeats = 0 WHERE id = ?1 AND state = 'streaming'", id,
+              platform_id);
 }
 
 Result<> stream_not_shown(Database& db, std::int64_t id, bool unknown) {
-  return change(db,
-                "UPDATE outbox SET attempts = 0, repeats = repeats + ?2 WHERE id = ?1 AND state = 'streaming'"
-                " AND platform_id IS NULL",
-                id, unknown ? 1 : 0);
+  return step(db,
+              "UPDATE outbox SET attempts = 0, repeats = repeats + ?2 WHERE id = ?1 AND state = 'streaming'"
+              " AND platform_id IS NULL",
+              id, unknown ? 1 : 0);
 }
 
 Result<std::int64_t> queue_turn_reply(Database& db, std::int64_t turn_id, const RouteRow& route,
@@ -217,7 +217,7 @@ Result<RouteRow> retry_dead(Database& db, std::int64_t id) {
 }
 
 Result<> discard_dead(Database& db, std::int64_t id) {
-  auto done = change(db, "DELETE FROM outbox WHERE id = ?1 AND state = 'dead'", id);
+  auto done = step(db, "DELETE FROM outbox WHERE id = ?1 AND state = 'dead'", id);
   if (!done && done.error().kind == ErrorKind::conflict) {
     return fail(ErrorKind::not_found,
                 fmt::format("there is no dead outbox row {}; `talaria outbox list` shows them", id));

@@ -7,7 +7,7 @@
 namespace talaria {
 namespace {
 
-Result<int> change(Database& db, std::string_view sql, auto&&... values) {
+Result<int> count_changes(Database& db, std::string_view sql, auto&&... values) {
   auto statement = db.prepare(sql);
   if (!statement) return std::unexpected(statement.error());
   statement->bind(values...);
@@ -21,7 +21,7 @@ Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) 
   RecoveryReport report;
   // Each step: SQL, where its count goes, and its two times.
   const auto step = [&](int& count, std::string_view sql, auto&&... values) -> Result<> {
-    auto changed = change(db, sql, values...);
+    auto changed = count_changes(db, sql, values...);
     if (!changed) return std::unexpected(changed.error());
     count = *changed;
     return {};
@@ -125,7 +125,7 @@ Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) 
 
 Result<> hand_over_turns(Database& db, const std::vector<std::int64_t>& ids) {
   for (const std::int64_t id : ids) {
-    auto changed = change(db, "UPDATE turn SET attempts = attempts - 1 WHERE id = ?1 AND state = 'running'", id);
+    auto changed = count_changes(db, "UPDATE turn SET attempts = attempts - 1 WHERE id = ?1 AND state = 'running'", id);
     if (!changed) return std::unexpected(changed.error());
   }
   return {};
@@ -144,7 +144,7 @@ Result<int> retire(Database& db, UnixMillis before, int limit) {
            " AND NOT EXISTS (SELECT 1 FROM turn WHERE turn.session_id = session.id) LIMIT ?2)",
            "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE ended_at < ?1 LIMIT ?2)",
        }) {
-    auto changed = change(db, sql, before, limit);
+    auto changed = count_changes(db, sql, before, limit);
     if (!changed) return std::unexpected(changed.error());
     gone += *changed;
   }

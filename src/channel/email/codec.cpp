@@ -211,6 +211,16 @@ std::string to_utf8(std::string_view bytes, std::string_view charset) {
   return without_nul(replace_invalid_utf8(converter.convert(bytes)));
 }
 
+std::string upper(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
+  }
+  return out;
+}
+
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
+
 std::string lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) {

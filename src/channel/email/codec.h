@@ -21,6 +21,8 @@ namespace talaria::mail {
 [[nodiscard]] std::string to_utf8(std::string_view bytes, std::string_view charset);
 
 [[nodiscard]] std::string lower(std::string_view text);                // ASCII letters alone
+[[nodiscard]] std::string upper(std::string_view text);                // likewise
+[[nodiscard]] bool is_control(char c);                                 // ASCII
 [[nodiscard]] bool same_word(std::string_view a, std::string_view b);  // ASCII letters of either case are the same
 [[nodiscard]] std::string_view trim(std::string_view text);            // blanks, tabs and line ends
 

@@ -17,8 +17,6 @@
 namespace talaria::mail {
 namespace {
 
-bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
-
 // A name beside an address: quoted where it is ASCII, as words else.
 std::string phrase(std::string_view name) {
   std::string text = encode_words(name);

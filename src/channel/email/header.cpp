@@ -13,8 +13,6 @@
 namespace talaria::mail {
 namespace {
 
-bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
-
 std::string clean(std::string text) {
   std::ranges::replace_if(text, is_control, ' ');
   return text;

@@ -15,15 +15,7 @@ namespace {
 
 constexpr std::size_t read_bytes = 16 * 1024;
 
-std::string upper(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
-  }
-  return out;
-}
-
-std::string shown(std::string_view text) { return printable(truncate_utf8(text, 200)); }
+std::string excerpt(std::string_view text) { return printable(truncate_utf8(text, 200)); }
 
 // RFC 3501, 9: "21-Nov-2026"
 std::string imap_date(UnixMillis t) {
@@ -42,7 +34,7 @@ std::optional<std::uint32_t> code_number(std::string_view code, std::string_view
 
 std::unexpected<Error> refused(std::string_view doing, const ImapResponse& answer) {
   return fail(ErrorKind::permission,
-              fmt::format("{}: the IMAP server says {} {}", doing, answer.word, shown(answer.text)));
+              fmt::format("{}: the IMAP server says {} {}", doing, answer.word, excerpt(answer.text)));
 }
 
 // FETCH's list: "UID", 12, "BODY[]", "…".
@@ -117,7 +109,7 @@ Task<Result<ImapResponse>> ImapClient::finish(std::string tag, OnData on_data, M
     if (!response) co_return response;
     if (response->tag == tag) co_return response;
     if (response->tag == "*" && response->word == "BYE")
-      co_return fail(ErrorKind::unavailable, fmt::format("the IMAP server says goodbye: {}", shown(response->text)));
+      co_return fail(ErrorKind::unavailable, fmt::format("the IMAP server says goodbye: {}", excerpt(response->text)));
     if (on_data) on_data(*response);
   }
 }
@@ -184,7 +176,7 @@ Task<Result<>> ImapClient::authenticate(MailServer server) {
   if (!answer) co_return std::unexpected(answer.error());
   // RFC 5530: that one passes.
   if (answer->word == "NO" && same_word(answer->code, "UNAVAILABLE"))
-    co_return fail(ErrorKind::unavailable, fmt::format("log in: the IMAP server says {}", shown(answer->text)));
+    co_return fail(ErrorKind::unavailable, fmt::format("log in: the IMAP server says {}", excerpt(answer->text)));
   if (answer->word != "OK") co_return refused("log in", *answer);
   capabilities_.clear();
   note_capabilities(answer->code);
@@ -199,7 +191,7 @@ Task<Result<SelectedMailbox>> ImapClient::select(std::string mailbox) {
     if (const auto next = code_number(response.code, "UIDNEXT")) found.uid_next = *next;
   });
   if (!answer) co_return std::unexpected(answer.error());
-  if (answer->word != "OK") co_return refused(fmt::format("open the mailbox {}", shown(mailbox)), *answer);
+  if (answer->word != "OK") co_return refused(fmt::format("open the mailbox {}", excerpt(mailbox)), *answer);
   if (found.uid_validity == 0)
     co_return fail(ErrorKind::invalid, "the IMAP server gives no UIDVALIDITY: its mails can't be told apart");
   news_ = false;
@@ -277,7 +269,7 @@ Task<Result<bool>> ImapClient::idle(Deadline until, Event& wake, Millis patience
       if ((*response)->tag == tag) co_return refused("wait for mail", **response);
       if ((*response)->word == "BYE")
         co_return fail(ErrorKind::unavailable,
-                       fmt::format("the IMAP server says goodbye: {}", shown((*response)->text)));
+                       fmt::format("the IMAP server says goodbye: {}", excerpt((*response)->text)));
       continue;
     }
     const auto count = co_await read_or_wake(accepted ? until : Deadline::in(answer_time_), wake);

@@ -12,14 +12,6 @@ constexpr int deepest = 20;
 constexpr std::size_t most_values = 100'000;
 constexpr std::size_t longest_line = 1024 * 1024;
 
-std::string upper(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
-  }
-  return out;
-}
-
 bool is_status(std::string_view word) {
   return word == "OK" || word == "NO" || word == "BAD" || word == "BYE" || word == "PREAUTH";
 }

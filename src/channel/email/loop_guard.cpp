@@ -10,7 +10,7 @@
 namespace talaria::mail {
 namespace {
 
-constexpr std::chrono::hours window{1};
+constexpr std::chrono::hours counted_time{1};
 constexpr std::size_t most_senders = 10'000;
 
 // The mailboxes of machines (RFC 3834, 2; RFC 5321, 4.5.1; custom).
@@ -22,13 +22,13 @@ bool is_machine(std::string_view address) {
          local.ends_with("-request") || local.ends_with("-owner") || local.ends_with("-bounces");
 }
 
-std::string_view first_word(std::string_view text) { return trim(text.substr(0, text.find_first_of(";("))); }
+std::string_view first_value(std::string_view text) { return trim(text.substr(0, text.find_first_of(";("))); }
 
 }  // namespace
 
 std::optional<std::string> automatic(const Header& header, std::string_view own_address) {
   if (header.has(loop_header)) return "a gateway like us has sent it";
-  if (const auto value = first_word(header.get("Auto-Submitted")); !value.empty() && !same_word(value, "no"))
+  if (const auto value = first_value(header.get("Auto-Submitted")); !value.empty() && !same_word(value, "no"))
     return fmt::format("it says Auto-Submitted: {}", printable(truncate_utf8(value, 40)));
   if (header.has("X-Auto-Response-Suppress") && !same_word(trim(header.get("X-Auto-Response-Suppress")), "none"))
     return "it asks for no automatic response (X-Auto-Response-Suppress)";
@@ -54,11 +54,11 @@ std::optional<std::string> automatic(const Header& header, std::string_view own_
 bool AnswerQuota::take(const std::string& sender, SteadyClock::time_point now) {
   if (senders_.size() >= most_senders && !senders_.contains(sender)) {
     std::erase_if(senders_,
-                  [&](const auto& entry) { return entry.second.empty() || entry.second.back() + window <= now; });
+                  [&](const auto& entry) { return entry.second.empty() || entry.second.back() + counted_time <= now; });
     if (senders_.size() >= most_senders) senders_.erase(senders_.begin());
   }
   auto& times = senders_[sender];
-  while (!times.empty() && times.front() + window <= now) times.pop_front();
+  while (!times.empty() && times.front() + counted_time <= now) times.pop_front();
   if (times.size() >= static_cast<std::size_t>(per_hour_)) return false;
   times.push_back(now);
   return true;

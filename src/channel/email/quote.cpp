@@ -8,7 +8,7 @@
 namespace talaria::mail {
 namespace {
 
-using Lines = std::vector<std::string_view>;
+using LinesOfText = std::vector<std::string_view>;
 
 bool is_quote(std::string_view line) { return line.starts_with('>'); }
 bool is_blank(std::string_view line) { return trim(line).empty(); }
@@ -26,7 +26,7 @@ bool is_attribution(std::string_view line) {
 }
 
 // Programs that put the whole mail below without marks.
-bool is_separator(const Lines& lines, std::size_t at) {
+bool is_separator(const LinesOfText& lines, std::size_t at) {
   const std::string small = lower(trim(lines[at]));
   if (small.starts_with("-----original message") || small.starts_with("-----ursprüngliche nachricht") ||
       small.starts_with("----- forwarded message") || small.starts_with("---------- forwarded message"))
@@ -42,7 +42,7 @@ bool is_separator(const Lines& lines, std::size_t at) {
          (first.starts_with("von: ") && (second.starts_with("gesendet: ") || second.starts_with("datum: ")));
 }
 
-std::string joined(const Lines& lines) {
+std::string joined(const LinesOfText& lines) {
   std::string out;
   for (const std::string_view line : lines) {
     out += line;
@@ -51,20 +51,20 @@ std::string joined(const Lines& lines) {
   return std::string(trim(out));
 }
 
-void drop_blank_end(Lines& lines) {
+void drop_blank_end(LinesOfText& lines) {
   while (!lines.empty() && is_blank(lines.back())) lines.pop_back();
 }
 
 }  // namespace
 
 std::string own_words(std::string_view text) {
-  Lines all;
+  LinesOfText all;
   for (std::string_view left = text; !left.empty();) {
     const std::size_t end = left.find('\n');
     all.push_back(left.substr(0, end));
     left.remove_prefix(end == left.npos ? left.size() : end + 1);
   }
-  Lines lines = all;
+  LinesOfText lines = all;
   for (std::size_t at = 0; at < lines.size(); ++at) {
     if (lines[at] == "-- " || lines[at] == "--" || is_separator(lines, at)) {
       lines.resize(at);

@@ -13,7 +13,6 @@ namespace {
 
 // 2025-01-01: this program did not exist before.
 constexpr UnixMillis earliest = 1'735'689'600'000;
-constexpr UnixMillis one_hour = 3'600'000;
 
 std::string first_process() {
   auto name = read_beginning("/proc/1/comm", 64).value_or("unknown");

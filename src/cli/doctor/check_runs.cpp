@@ -11,7 +11,6 @@ namespace json = boost::json;
 namespace {
 
 constexpr UnixMillis one_day = 24LL * 3'600'000;
-constexpr UnixMillis one_hour = 3'600'000;
 constexpr int a_loop = 3;  // crashes in the last hour
 
 std::string text_of(const json::object& object, const char* key) {

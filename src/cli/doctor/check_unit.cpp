@@ -12,8 +12,6 @@
 namespace talaria::cli::doctor {
 namespace {
 
-constexpr std::size_t largest_unit = 256 * 1024;
-
 std::string install_command(const Patient& patient) { return patient.talaria() + " gateway install"; }
 
 // Would install write the same? Judged by the program that the unit names: another one is check_program's business.
@@ -39,7 +37,7 @@ void check_unit(Patient& patient, Findings& findings) {
                          unit.load_state == "masked" ? fmt::format("{} unmask {}", patient.systemctl(), name)
                                                      : fmt::format("{} status {}", patient.systemctl(), name));
   const auto said = findings.all().size();
-  if (const auto text = read_small_file(unit.fragment_path, largest_unit)) {
+  if (const auto text = read_small_file(unit.fragment_path, largest_unit_file)) {
     if (!is_our_file(*text))
       findings.warn(fmt::format("{} was not written by install", unit.fragment_path),
                     fmt::format("move it away, then: {}", install_command(patient)));

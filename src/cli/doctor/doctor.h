@@ -16,6 +16,8 @@
 
 namespace talaria::cli::doctor {
 
+inline constexpr UnixMillis one_hour = 3'600'000;
+
 enum class Level { ok, warn, fail };
 [[nodiscard]] std::string_view to_string(Level level);
 

@@ -13,7 +13,7 @@
 namespace talaria::cli::doctor {
 namespace {
 
-constexpr Millis patience{2'000};
+constexpr Millis examination_patience{2'000};
 constexpr int runs_to_look_at = 100;
 
 Runner runner_of(const Patient& patient) {
@@ -64,15 +64,15 @@ Result<Patient> examine(const Context& context) {
   patient.by_environment = std::getenv("TALARIA_HOME") != nullptr;
   patient.now = SystemWallClock().now();
   patient.config = load_config_file(paths->config_file);
-  auto manager = UnitControl::connect(manager_of(patient.scope), Deadline::in(patience));
+  auto manager = UnitControl::connect(manager_of(patient.scope), Deadline::in(examination_patience));
   if (manager) {
     patient.manager.emplace(std::move(*manager));
-    if (auto unit = patient.manager->state(unit_name(paths->profile), Deadline::in(patience)))
+    if (auto unit = patient.manager->state(unit_name(paths->profile), Deadline::in(examination_patience)))
       patient.unit = std::move(*unit);
   } else {
     patient.manager_problem = manager.error().what;
   }
-  patient.status = profile_status(*paths, patient.scope, patience, true);
+  patient.status = profile_status(*paths, patient.scope, examination_patience, true);
   if (auto runs = read_ledger(*paths, runs_to_look_at)) patient.runs = std::move(*runs);
   patient.runner = runner_of(patient);
   return patient;

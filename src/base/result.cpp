@@ -19,22 +19,29 @@ std::unexpected<Error> fail_errno(int err, std::string_view tried) {
     case ESRCH: kind = ErrorKind::not_found; break;
     case EEXIST:
     case EADDRINUSE: kind = ErrorKind::conflict; break;
+    case ESTALE:
     case ETIMEDOUT: kind = ErrorKind::timeout; break;
     case EINVAL:
     case ENAMETOOLONG:
     case ENOTDIR:
     case EISDIR: kind = ErrorKind::invalid; break;
+    case EADDRNOTAVAIL:  // an interface that has no address yet
     case EAGAIN:
     case EBUSY:
     case ECONNREFUSED:
     case ECONNRESET:
     case EHOSTUNREACH:
+    case EINTR:
     case EIO:
     case EMFILE:
+    case ENETDOWN:
     case ENETUNREACH:
     case ENFILE:
+    case ENOBUFS:
+    case ENOLCK:
     case ENOMEM:
     case ENOSPC:
+    case ENOTCONN:
     case EDQUOT:
     case EPIPE:
     case EROFS: kind = ErrorKind::unavailable; break;

@@ -70,6 +70,7 @@ Task<GatewayExit> Daemon::run() {
                        co_await start_gateway();
   if (started) {
     tasks_.spawn("retention", retire_old_rows());
+    tasks_.spawn("children", end_unwanted_children());
     if (reloads_.wanted) reload_for_hangup(0);
     if (supervision_.by_systemd()) tasks_.spawn("stop limit", ask_stop_limit());
     tasks_.spawn("duplicates", name_duplicates());

@@ -63,8 +63,15 @@ class Daemon {
   Task<bool> listen_api();
   Task<bool> start_gateway();
 
-  // Tries until it succeeds, waiting out what may pass. `what` names the resource for status and log.
+  [[nodiscard]] Result<> try_home();
+  [[nodiscard]] Result<> try_lock();
+
+  // Tries until it succeeds, waiting out what may pass. `what` names the resource for status and log. An attempt that
+  // hangs (a store on a slow disk) delays no stop: it is left behind, so it must own what it captures.
   Task<bool> wait_for(std::string what, std::function<Task<Result<>>()> attempt);
+  struct Attempt;
+  // Nothing: the run was told to end before that.
+  Task<std::optional<Result<>>> try_once(std::string what, std::function<Task<Result<>>()> attempt);
   void end_for_good(const Error& error, ExitCode code);
 
   Task<GatewayExit> stop();
@@ -91,6 +98,7 @@ class Daemon {
   Task<> finish_control();
   void pack_children(Departure& departure);
   void receive_children();
+  Task<> end_unwanted_children();
   [[nodiscard]] std::string next_version() const;
   [[nodiscard]] Departure pack();
   bool adopt_home();

@@ -15,6 +15,7 @@
 #include "process/small_file.h"
 #include "process/wait_ended.h"
 #include "runtime/log.h"
+#include "runtime/race.h"
 #include "service/exit_record.h"
 #include "service/supervision.h"
 #include "store/journal.h"
@@ -27,6 +28,8 @@ namespace {
 constexpr Millis retry_time{250};
 // A standby looks at the lock at least this often, and owns the home within 100 ms of its release.
 constexpr Millis standby_time{50};
+// A step that takes long says so this often: to the manager, whose patience is extended, and in the status.
+constexpr std::chrono::seconds sign_of_life{5};
 
 // The manager's name for this run. Inherited by everything below a service, so it says something only of a supervised
 // process (find_supervision() has judged that).
@@ -35,8 +38,13 @@ std::string invocation_of(const Supervision& supervision) {
   return supervision.by_systemd() && id != nullptr ? record_text(id, 64) : std::string();
 }
 
-bool may_pass(const Error& error) {
-  return error.kind == ErrorKind::unavailable || error.kind == ErrorKind::conflict || error.kind == ErrorKind::timeout;
+// What waiting can't mend: 77 and 78 end the service for good, so they are for what an operator must change. A thing
+// that is not there (yet: an address, a folder on a disk that is mounted late) may come; what we don't know may be
+// anything.
+bool may_pass(const Error& error) { return error.kind != ErrorKind::permission && error.kind != ErrorKind::invalid; }
+
+ExitCode code_of(const Error& error) {
+  return error.kind == ErrorKind::permission ? ExitCode::permission : ExitCode::config;
 }
 
 End failure(const Error& error, ExitCode code) {
@@ -59,17 +67,53 @@ bool is_part_of_a_service() {
 
 }  // namespace
 
+// In the group of tasks: what a disk keeps from its end is left behind like any other of them, and what it holds on to
+// (its captures) lives as long as it does. Whatever ends it, whoever waits hears of it.
+struct Daemon::Attempt {
+  explicit Attempt(const asio::any_io_executor& executor, std::function<Task<Result<>>()> f)
+      : function(std::move(f)), over(executor) {}
+  static Task<> run(std::shared_ptr<Attempt> self) {
+    struct Over {
+      Attempt& attempt;
+      explicit Over(Attempt& a) : attempt(a) {}
+      Over(const Over&) = delete;
+      Over& operator=(const Over&) = delete;
+      ~Over() { attempt.over.set(); }
+    } over(*self);
+    self->result = co_await self->function();
+  }
+  const std::function<Task<Result<>>()> function;
+  Event over;
+  Result<> result = fail(ErrorKind::internal, "an attempt failed; the log says how");
+};
+
+Task<std::optional<Result<>>> Daemon::try_once(std::string what, std::function<Task<Result<>>()> attempt) {
+  const auto one = std::make_shared<Attempt>(executor_, std::move(attempt));
+  tasks_.spawn(what, Attempt::run(one));
+  const auto begun = SteadyClock::now();
+  for (;;) {
+    co_await race([](Event& over) -> Task<> { co_await over.wait(Deadline::in(sign_of_life)); }(one->over),
+                  [](Event& asked) -> Task<> { co_await asked.wait(); }(end_.event()));
+    if (end_.asked()) co_return std::nullopt;
+    if (one->over.is_set()) co_return one->result;
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(SteadyClock::now() - begun);
+    life_.enter_starting(fmt::format("{} takes its time, {} s so far", what, seconds.count()));
+  }
+}
+
 Task<bool> Daemon::wait_for(std::string what, std::function<Task<Result<>>()> attempt) {
   std::string last;
   while (!end_.asked()) {
-    auto done = co_await attempt();
-    if (done) co_return !end_.asked();
-    if (!may_pass(done.error())) {
-      end_for_good(done.error(), done.error().kind == ErrorKind::permission ? ExitCode::permission : ExitCode::config);
+    const auto done = co_await try_once(what, attempt);
+    if (!done) break;
+    if (*done) co_return true;
+    const Error& error = done->error();
+    if (!may_pass(error)) {
+      end_for_good(error, code_of(error));
       co_return false;
     }
-    if (last != done.error().what) log::warning("waiting for {}: {}", what, done.error().what);
-    last = done.error().what;
+    if (last != error.what) log::warning("waiting for {}: {}", what, error.what);
+    last = error.what;
     life_.enter_starting(fmt::format("waiting for {}: {}", what, last));
     co_await end_.event().wait(Deadline::in(retry_time));
   }
@@ -91,21 +135,8 @@ Task<bool> Daemon::claim_home() {
     move_in();
     co_return true;
   }
-  bool taken = false;
-  const bool tried = co_await wait_for("the state directory", [this, &taken]() -> Task<Result<>> {
-    if (auto made = make_directories(options_.paths); !made) co_return made;
-    auto lock = InstanceLock::acquire(options_.paths.state_directory);
-    if (lock) {
-      lock_.emplace(std::move(*lock));
-    } else if (lock.error().kind == ErrorKind::conflict) {
-      taken = true;
-    } else {
-      co_return std::unexpected(lock.error());
-    }
-    co_return Result<>{};
-  });
-  if (!tried) co_return false;
-  if (taken) {
+  if (!co_await wait_for("the state directory", [this]() -> Task<Result<>> { co_return try_home(); })) co_return false;
+  if (!lock_) {
     if (options_.wait || supervision_.supervised() || (options_.replace && is_part_of_a_service())) {
       if (!co_await stand_by()) co_return false;
       reread_in_standby();  // it may have stood by for weeks
@@ -121,6 +152,22 @@ Task<bool> Daemon::claim_home() {
   }
   move_in();
   co_return true;
+}
+
+// Good without a lock: somebody else has the home.
+Result<> Daemon::try_home() {
+  if (auto made = make_directories(options_.paths); !made) return made;
+  return try_lock();
+}
+
+Result<> Daemon::try_lock() {
+  auto lock = InstanceLock::acquire(options_.paths.state_directory);
+  if (lock) {
+    lock_.emplace(std::move(*lock));
+  } else if (lock.error().kind != ErrorKind::conflict) {
+    return std::unexpected(lock.error());
+  }
+  return {};
 }
 
 Task<bool> Daemon::take_over_home() {
@@ -153,13 +200,27 @@ Task<bool> Daemon::stand_by() {
     wake.set();
   }(end_.event(), wake));
   std::optional<Incarnation> watched;
+  std::string trouble;
   while (!end_.asked()) {
-    auto lock = InstanceLock::acquire(options_.paths.state_directory);
-    if (lock) {
-      lock_.emplace(std::move(*lock));
+    auto tried = try_lock();
+    if (!tried && tried.error().kind == ErrorKind::not_found) tried = try_home();  // somebody removed it
+    if (lock_) {
       standby_for_.clear();
       life_.enter_starting("the home is ours now");
       break;
+    }
+    // Nobody owns it, and we can't either: that is no standby.
+    if (!tried) {
+      if (!may_pass(tried.error())) {
+        end_for_good(tried.error(), code_of(tried.error()));
+        break;
+      }
+      if (std::exchange(trouble, tried.error().what) != trouble)
+        log::warning("waiting for the state directory: {}", trouble);
+      standby_for_.clear();
+      life_.enter_starting("waiting for the state directory: " + trouble);
+      co_await wake.wait(Deadline::in(retry_time));
+      continue;
     }
     const HomeOwner owner = find_owner(options_.paths.state_directory);
     if (owner.incarnation && owner.incarnation != watched) {
@@ -201,13 +262,13 @@ Task<bool> Daemon::open_control_socket() {
   });
 }
 
-// Where the socket's file was deleted or is another one's.
+// Where the socket's file was deleted or is another one's. Nobody can connect to the old socket any more.
 Result<> Daemon::listen_control() {
   if (auto made = make_directories(options_.paths); !made) return made;
   // We hold the home's lock: a socket that still answers belongs to a process that is on its way out.
   auto listener = listeners_.open("control", UnixEndpoint{options_.paths.control_socket()}, false);
   if (!listener) return std::unexpected(listener.error());
-  return control_server_->serve(std::move(listener->fd));
+  return control_server_->move_to(std::move(listener->fd));
 }
 
 // The lock decides, its text informs: a full disk must not keep us from answering on the control socket meanwhile.
@@ -233,10 +294,11 @@ RunRow Daemon::this_run(std::string version, UnixMillis started_at) const {
 
 Task<bool> Daemon::open_store() {
   store_.emplace(executor_);
-  const TestimonyText testimony = read_testimony(options_.paths.state_directory);
+  const auto testimony = std::make_shared<const TestimonyText>(read_testimony(options_.paths.state_directory));
   keep_exit_log_short(options_.paths.state_directory);
-  co_return co_await wait_for("the store", [this, &testimony]() -> Task<Result<>> {
+  co_return co_await wait_for("the store", [this, testimony]() -> Task<Result<>> {
     if (auto opened = co_await store_->open(options_.paths.database()); !opened) co_return opened;
+    if (end_.asked()) co_return fail(ErrorKind::cancelled, "the run was told to end");
     RunRow row = this_run(std::string(program_version()), started_at_);
     row.id = luggage_ ? luggage_->facts.run_id : 0;
     struct Opened {
@@ -247,7 +309,7 @@ Task<bool> Daemon::open_store() {
     };
     auto opened = co_await store_->write([&, now = clock_.now()](Database& db) -> Result<Opened> {
       Opened o;
-      auto settled = settle_runs(db, testimony,
+      auto settled = settle_runs(db, *testimony,
                                  {.boot_id = self_.boot_id,
                                   .alive = row.id != 0 ? std::optional(self_) : std::nullopt,
                                   .now = now,
@@ -296,7 +358,7 @@ Task<bool> Daemon::listen_api() {
   }
   make_api_server();
   co_return co_await wait_for(fmt::format("the API's address {}", config_.api.listen),
-                              [this, &endpoint]() -> Task<Result<>> {
+                              [this, endpoint]() -> Task<Result<>> {
                                 auto listener = listeners_.open("api", *endpoint, true);
                                 if (!listener) co_return std::unexpected(listener.error());
                                 listeners_.drop_inherited();
@@ -325,7 +387,10 @@ Task<bool> Daemon::start_gateway() {
   if (!co_await wait_for("the store", [this] { return gateway_->start(); })) co_return false;
   api_router_.attach(&*gateway_);
   control_router_.attach(&*gateway_, &*store_);
-  (void)co_await store_->write([id = run_id_, now = clock_.now()](Database& db) { return run_ready(db, id, now); });
+  (void)co_await try_once("the ledger", [this]() -> Task<Result<>> {
+    co_return co_await store_->write(
+        [id = run_id_, now = clock_.now()](Database& db) { return run_ready(db, id, now); });
+  });
   // Not before there is somebody to answer: those who wait in the backlog came to be served, not to be told 503.
   if (api_server_ && api_listener_) {
     if (auto serves = api_server_->serve(std::move(api_listener_)); !serves) {

@@ -1,6 +1,7 @@
 #include "daemon/departure.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,8 +10,14 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
+#include "base/time.h"
+#include "base/version.h"
 #include "lifecycle/exit_code.h"
+#include "lifecycle/manager_exit.h"
+#include "process/descendants.h"
+#include "service/exit_record.h"
 
 namespace talaria {
 namespace {
@@ -77,6 +84,32 @@ int depart(Departure departure) {
   failure = execute(ourselves, luggage);
   fmt::print(stderr, "talaria: {}; start the gateway by hand\n", failure);
   return static_cast<int>(ExitCode::unplanned);
+}
+
+void give_up(const Luggage& luggage, const std::string& state_directory, const Verdict& verdict) {
+  constexpr std::chrono::seconds grace{2};
+  constexpr std::chrono::milliseconds pause{10};
+  auto alive = living_descendants();
+  if (alive) signal_descendants(*alive, SIGTERM);
+  for (const auto end = Deadline::in(grace); alive && !alive->empty() && !end.expired(); alive = living_descendants())
+    std::this_thread::sleep_for(pause);
+  if (!kill_descendants(Deadline::in(grace)))
+    fmt::print(stderr, "talaria: processes that agents had started could not be ended\n");
+
+  RunRow run;
+  run.id = luggage.facts.run_id;
+  run.pid = luggage.facts.self.pid;
+  run.process_start = luggage.facts.self.start_time;
+  run.boot_id = luggage.facts.self.boot_id;
+  run.version = program_version();
+  run.started_at = SystemWallClock().now();
+  run.ended_at = run.started_at;
+  run.verdict = to_string(verdict.kind);
+  run.kind = word_of(verdict);
+  run.cause = verdict.cause;
+  run.exit_code = static_cast<int>(verdict.exit_code);
+  if (auto told = append_exit_line(state_directory, format_told_end(run)); !told)
+    fmt::print(stderr, "talaria: the end of this run could not be recorded: {}\n", told.error().what);
 }
 
 }  // namespace talaria

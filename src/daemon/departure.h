@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lifecycle/handover.h"
+#include "lifecycle/verdict.h"
 #include "process/child_handover.h"
 
 namespace talaria {
@@ -34,5 +35,9 @@ struct Departure {
 
 // Executes it with our own arguments. Returns only when that fails, with the exit code; standard error has the reason.
 [[nodiscard]] int depart(Departure departure);
+
+// The other side, where the program that goes on can't (its configuration is wrong): processes of agents that were to
+// go on end with it (TERM, after 2 s KILL; blocks), and the run that was begun for it gets this end.
+void give_up(const Luggage& luggage, const std::string& state_directory, const Verdict& verdict);
 
 }  // namespace talaria

@@ -18,9 +18,11 @@
 #include "base/stack_dump.h"
 #include "config/loading.h"
 #include "daemon/daemon.h"
+#include "daemon/departure.h"
 #include "daemon/stop_guard.h"
 #include "lifecycle/crash_handler.h"
 #include "net/resolve.h"
+#include "process/descendants.h"
 #include "runtime/log.h"
 
 namespace talaria {
@@ -67,6 +69,7 @@ GatewayExit gateway_main(GatewayOptions options) {
   auto inherited = take_inherited_fds();
   if (!luggage) {
     fmt::print(stderr, "talaria: {}\n", luggage.error().what);
+    kill_descendants(Deadline::in(std::chrono::seconds(2)));  // whoever they were to go on for
     return {.code = static_cast<int>(ExitCode::again)};
   }
   block_signals();
@@ -77,7 +80,14 @@ GatewayExit gateway_main(GatewayOptions options) {
   LoadOutcome loaded = load_config_file(options.paths.config_file);
   Wiring wiring;
   if (loaded.ok()) wiring = resolve_secrets(loaded, options.paths.config_file);
-  if (!loaded.ok()) return {.code = report_mistakes(loaded, options.paths.config_file)};
+  if (!loaded.ok()) {
+    const int code = report_mistakes(loaded, options.paths.config_file);
+    if (*luggage)
+      give_up(**luggage, options.paths.state_directory,
+              {VerdictKind::config, ExitCode::config,
+               "the configuration had become wrong: " + to_string(loaded.diagnostics.front())});
+    return {.code = code};
+  }
   keep_secrets();
   log::start(options.paths.profile, options.verbose ? log::Level::debug : log::Level::info);
   prepare_stack_dump();

@@ -19,6 +19,7 @@
 #include "lifecycle/self_check.h"
 #include "process/child.h"
 #include "runtime/log.h"
+#include "store/journal.h"
 
 namespace talaria {
 namespace json = boost::json;
@@ -231,6 +232,17 @@ void Daemon::receive_children() {
     child.errors = take_text(take("errors"));
     child.deadline = Deadline(SteadyClock::time_point(Millis(facts.deadline_ms)));
     children_->arrived(std::move(child));
+  }
+}
+
+// Who takes up a turn goes on with its child. A turn that ended otherwise (its agent is another one by now, it was put
+// aside) leaves it to us, and its time may be up before anybody comes.
+Task<> Daemon::end_unwanted_children() {
+  for (auto waiting = children_->waiting(); !waiting.empty(); waiting = children_->waiting()) {
+    auto wanted = co_await store_->read([waiting](Database& db) { return open_turns_of(db, waiting); });
+    if (const int ended = wanted ? children_->end_unwanted(*wanted) : 0; ended > 0)
+      log::warning("{} processes of agents were ended: nobody went on with their turns", ended);
+    co_await sleep_for(std::chrono::seconds(1));
   }
 }
 

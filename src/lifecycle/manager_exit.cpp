@@ -37,6 +37,7 @@ ManagerExit seen_from(const json::object& line) {
 
 RunRow told_from(const json::object& line) {
   RunRow run;
+  run.id = integer_of(line, "run");
   run.pid = integer_of(line, "pid");
   run.process_start = static_cast<std::uint64_t>(integer_of(line, "process_start"));
   run.boot_id = text_of(line, "boot_id");
@@ -131,6 +132,7 @@ std::string format_told_end(const RunRow& run) {
                     {"kind", run.kind},
                     {"cause", truncate_utf8(run.cause, 512)},
                     {"own_exit_code", run.exit_code}};
+  if (run.id != 0) line["run"] = run.id;
   boost::system::error_code ec;
   if (json::value evidence = json::parse(run.evidence, ec); !ec && run.evidence.size() < 2048)
     line["evidence"] = std::move(evidence);

@@ -47,6 +47,7 @@ void set_words(RunRow& run, const Explanation& words, UnixMillis at) {
 // One run with all that was said about it.
 struct Case {
   RunRow run;
+  bool told = false;  // by itself, beside the ledger
   const ManagerExit* seen = nullptr;
   const CrashRecord* crash = nullptr;  // the last of "signal" and "stuck-stop"
   const CrashRecord* stuck = nullptr;  // the last of "stuck"
@@ -75,8 +76,20 @@ class Court {
 
   void hear(const RunRow& told) {
     if (too_old(told.ended_at.value_or(0))) return;
-    for (const Case& each : cases_) {
-      if (incarnation_of_run(each.run) == incarnation_of_run(told) && each.run.started_at == told.started_at) return;
+    for (Case& each : cases_) {
+      RunRow& run = each.run;
+      if (incarnation_of_run(run) != incarnation_of_run(told)) continue;
+      if (run.started_at != told.started_at && (told.id == 0 || run.id != told.id)) continue;
+      // It came to begin in the ledger, but not to end there.
+      if (!run.verdict.empty()) return;
+      each.told = true;
+      run.verdict = told.verdict;
+      run.kind = told.kind;
+      run.cause = told.cause;
+      run.evidence = told.evidence;
+      run.exit_code = told.exit_code;
+      run.ended_at = told.ended_at;
+      return;
     }
     cases_.push_back({told});
     cases_.back().run.id = 0;
@@ -165,7 +178,8 @@ class Court {
     RunRow& run = each.run;
     if (run.verdict.empty() && alive(run)) return false;
     const bool told_itself = !run.verdict.empty() && !is_guess(run);
-    if (run.id != 0 && !run.verdict.empty() && each.seen == nullptr && (each.crash == nullptr || has_crash(run)))
+    if (run.id != 0 && !run.verdict.empty() && !each.told && each.seen == nullptr &&
+        (each.crash == nullptr || has_crash(run)))
       return false;
     add_evidence(each);
     if (told_itself) {

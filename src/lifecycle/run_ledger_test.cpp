@@ -40,6 +40,11 @@ class RunLedger : public ::testing::Test {
     run.started_at = 1000;
     return begin_run(*db_, run).value_or(0);
   }
+  std::optional<RunRow> begun(std::int64_t id) {
+    for (RunRow& run : *list_runs(*db_, 10))
+      if (run.id == id) return run;
+    return {};
+  }
   void end_as_planned(std::int64_t id) {
     EXPECT_TRUE(
         end_run(*db_, id, {.verdict = "planned", .kind = "stop", .cause = "asked", .evidence = "{}", .at = 1800}));
@@ -54,6 +59,29 @@ class RunLedger : public ::testing::Test {
   }
   std::unique_ptr<Database> db_;
 };
+
+// It began in the ledger and could not end there: its words are beside it.
+TEST_F(RunLedger, WhatARunToldBesideTheLedgerIsItsEnd) {
+  for (const bool by_id : {true, false}) {
+    db_ = std::move(*Database::open(":memory:"));
+    ASSERT_TRUE(migrate(*db_));
+    RunRow told = *begun(begin());
+    if (by_id)
+      told.started_at = 1500;  // its next program found no way on
+    else
+      told.id = 0;
+    told.ended_at = 1700;
+    told.verdict = "config";
+    told.cause = "wrong";
+    told.exit_code = 78;
+    const Testimony testimony{.exits = parse_exit_log(format_told_end(told)), .crashes = {}};
+    const RunRow run = settled(testimony);
+    EXPECT_EQ(run.verdict, "config");
+    EXPECT_EQ(run.cause, "wrong");
+    EXPECT_EQ(run.exit_code, 78);
+    EXPECT_EQ(run.ended_at, 1700);
+  }
+}
 
 struct Row {
   const char* what;

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+
 #include "process/pidfd.h"
 
 namespace talaria {
@@ -44,6 +46,18 @@ std::optional<ChildInTransit> ChildHandover::take(std::int64_t number) {
   std::optional<ChildInTransit> child(std::move(found->second));
   children_.erase(found);
   return child;
+}
+
+std::vector<std::int64_t> ChildHandover::waiting() const {
+  std::vector<std::int64_t> numbers;
+  for (const auto& [number, child] : children_) numbers.push_back(number);
+  return numbers;
+}
+
+int ChildHandover::end_unwanted(const std::vector<std::int64_t>& wanted) {
+  return static_cast<int>(std::erase_if(children_, [&](const auto& each) {
+    return each.second.deadline.expired() || std::ranges::find(wanted, each.first) == wanted.end();
+  }));
 }
 
 }  // namespace talaria

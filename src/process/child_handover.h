@@ -54,6 +54,11 @@ class ChildHandover {
   // After it: a run_child() with the number of one that arrived goes on with it.
   void arrived(ChildInTransit child) { leave(std::move(child)); }
   [[nodiscard]] std::optional<ChildInTransit> take(std::int64_t number);
+  // Those that nobody has gone on with so far.
+  [[nodiscard]] std::vector<std::int64_t> waiting() const;
+  // Ends (SIGKILL; blocks until they are dead, a second at most each) those whose time is up and those not among
+  // `wanted`. Returns how many.
+  int end_unwanted(const std::vector<std::int64_t>& wanted);
 
  private:
   Event asked_;

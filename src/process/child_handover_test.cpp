@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/system/system_error.hpp>
 #include <optional>
+#include <thread>
 
 #include "process/child.h"
 #include "process/test_support.h"
@@ -116,6 +117,20 @@ TEST_F(ChildHandoverTest, OneThatNobodyTakesUpIsEnded) {
 }
 
 // A child that nobody could find again is not left behind; it ends, or is waited for, as ever.
+TEST_F(ChildHandoverTest, OneThatIsNotWantedOrWhoseTimeIsUpIsEnded) {
+  asio::io_context loop;
+  for (const bool in_time : {true, false}) {
+    ChildHandover handover(loop.get_executor());
+    handover.arrived(hand_over("echo; sleep 100", {}, Deadline::in(in_time ? 30s : 1s)));
+    EXPECT_THAT(handover.waiting(), testing::ElementsAre(turn));
+    EXPECT_EQ(handover.end_unwanted({turn}), 0);
+    if (!in_time) std::this_thread::sleep_for(1s);  // its time goes by
+    EXPECT_EQ(handover.end_unwanted(in_time ? std::vector<std::int64_t>{turn + 1} : std::vector<std::int64_t>{turn}),
+              1);
+    EXPECT_THAT(handover.waiting(), testing::IsEmpty());
+  }
+}
+
 TEST_F(ChildHandoverTest, OneWithoutANumberStays) {
   asio::io_context loop;
   ChildHandover handover(loop.get_executor());

@@ -111,6 +111,9 @@ struct TurnEnd {
 // Turns that go on in the next program were not cut off: this attempt does not count.
 [[nodiscard]] Result<> hand_over_turns(Database& db, const std::vector<std::int64_t>& ids);
 
+// Those of them that have not ended.
+[[nodiscard]] Result<std::vector<std::int64_t>> open_turns_of(Database& db, const std::vector<std::int64_t>& ids);
+
 // Queued turns after `after`, oldest first.
 [[nodiscard]] Result<std::vector<TurnRow>> queued_turns(Database& db, std::int64_t after, int limit);
 

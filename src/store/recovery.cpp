@@ -123,6 +123,19 @@ Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) 
   return report;
 }
 
+Result<std::vector<std::int64_t>> open_turns_of(Database& db, const std::vector<std::int64_t>& ids) {
+  std::vector<std::int64_t> open;
+  for (const std::int64_t id : ids) {
+    auto row = db.prepare("SELECT 1 FROM turn WHERE id = ?1 AND state IN ('queued', 'running')");
+    if (!row) return std::unexpected(row.error());
+    row->bind(id);
+    const auto found = row->step();
+    if (!found) return std::unexpected(found.error());
+    if (*found) open.push_back(id);
+  }
+  return open;
+}
+
 Result<> hand_over_turns(Database& db, const std::vector<std::int64_t>& ids) {
   for (const std::int64_t id : ids) {
     auto changed = count_changes(db, "UPDATE turn SET attempts = attempts - 1 WHERE id = ?1 AND state = 'running'", id);

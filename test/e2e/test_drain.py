@@ -239,6 +239,23 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(tmp_path, library):
         assert ask(g.status()["api"]) == "hello"
 
 
+def test_a_store_that_hangs_at_the_start_does_not_hold_up_the_end(tmp_path, library):
+    """The start says what takes so long, and hears a stop."""
+    with gateway(tmp_path, "cat", **preload(tmp_path, library)).start().wait_ready() as g:
+        g.kill9()  # so that there is something to recover
+        (tmp_path / "stuck" / "disk").touch()
+        g.start()
+        wait_until((tmp_path / "stuck" / "disk.reached").exists, what="store that opens")
+        status = wait_until(lambda: (s := g.try_status()) and "the store takes its time" in (s.get("detail") or "") and s, what="reason in the status")
+        assert status["state"] == "starting" and not status["ready"]
+        code, seconds = stop(g)
+        assert code == 0 and seconds < 17
+        (tmp_path / "stuck" / "disk").unlink()
+        g.start().wait_ready()
+        _, before, killed = json.loads(g.run("gateway", "history", "--json").stdout)["runs"]
+        assert before["verdict"] == "planned" and killed["verdict"] == "crash"
+
+
 def test_a_name_look_up_that_hangs_does_not_hold_up_the_end(tmp_path, library):
     more = '[channel.chat]\nkind = "irc"\nagent = "default"\nserver = "irc.example.org:6697"\nnick = "rat"\njoin = ["#x"]\n'
     environment = preload(tmp_path, library)

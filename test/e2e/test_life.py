@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -198,6 +199,45 @@ def test_a_taken_port_is_waited_out_and_named(tmp_path):
             assert str(os.getpid()) in status["detail"], "the holder is named"
             holder.close()
             g.wait_ready(timeout=3)
+
+
+def waits_for(g, words):
+    status = wait_until(lambda: (s := g.try_status()) and words in (s.get("detail") or "") and s, what=f"'{words}' in the status")
+    assert status["state"] == "starting" and not status["ready"]
+
+
+def test_an_address_that_is_not_there_yet_is_waited_for(tmp_path):
+    """192.0.2.0/24 is on no machine (RFC 5737); an interface may get its address after we start."""
+    config = ECHO.replace("127.0.0.1:0", "192.0.2.77:8790").replace("[api]", "[api]\nallow_public = true")
+    with gateway(tmp_path, config).start() as g:
+        waits_for(g, "192.0.2.77:8790")
+        assert g.stop() == 1
+
+
+def test_a_folder_that_is_not_there_yet_is_waited_for(tmp_path):
+    with gateway(tmp_path, ECHO.replace("127.0.0.1:0", f"unix:{tmp_path}/later/api.sock")).start() as g:
+        waits_for(g, "later/api.sock")
+        (tmp_path / "later").mkdir(mode=0o700)
+        g.wait_ready(timeout=3)
+
+
+def test_a_standby_whose_home_is_removed_makes_it_anew(tmp_path):
+    with gateway(tmp_path / "home").start().wait_ready() as owner, gateway(tmp_path / "home") as standby:
+        standby.start("--wait")
+        wait_until(lambda: "standby for" in standby.output(), what="standby")
+        shutil.rmtree(tmp_path / "home" / "state")
+        assert owner.process.wait(20) == 1
+        assert standby.wait_ready().status()["state"] == "running"
+
+
+def test_a_new_control_socket_takes_the_place_of_the_old_one(tmp_path):
+    with gateway(tmp_path).start().wait_ready() as g:
+        def descriptors():
+            return len(os.listdir(f"/proc/{g.process.pid}/fd"))
+        before = descriptors()
+        (tmp_path / "run" / "control.sock").unlink()
+        wait_until(lambda: (g.try_status() or {}).get("state") == "running", what="new control socket")
+        wait_until(lambda: descriptors() <= before, 5, "end of the old one")
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage\n", b"\x00\xff" * 5000, b'{"pid":1}'])

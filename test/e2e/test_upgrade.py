@@ -229,6 +229,45 @@ def test_a_command_that_was_handed_over_ends_with_a_stop(gateway):
     assert not os.path.exists(f"/proc/{child}")
 
 
+def begin_held_turn(gateway, key, agent="hold"):
+    """A turn whose command waits for somebody to release it. Returns the command's PID."""
+    os.mkfifo(gateway.home / "release")
+    threading.Thread(target=lambda: post(connect(gateway), agent, "x", False, key), daemon=True).start()
+    wait_until((gateway.home / "begun").exists, 10, "the agent runs")
+    return int((gateway.home / "begun").read_text())
+
+
+def test_a_command_whose_agent_is_another_one_by_now_is_ended(gateway):
+    """Nobody can go on with it, so it must not run on for nobody."""
+    gateway.config.write_text(gateway.config.read_text().replace('"10s"', '"300ms"'))
+    assert upgrade(gateway).returncode == 0
+    child = begin_held_turn(gateway, "key-4")
+    before, _, after = gateway.config.read_text().partition("[agent.hold]")
+    gateway.config.write_text(before + '[agent.hold]\nkind = "echo"\n')
+    assert upgrade(gateway).returncode == 0
+    wait_until(lambda: not os.path.exists(f"/proc/{child}"), 10, "it is ended and reaped")
+    assert content_of(post(connect(gateway), "hold", "x", False, "key-4")[1]) == "x"  # the turn is the new agent's
+
+
+def test_a_configuration_that_breaks_on_the_way_leaves_nothing_behind(gateway):
+    """It was right when the restart was asked for, and is wrong when the next program reads it."""
+    good = gateway.config.read_text()
+    gateway.config.write_text(good.replace('"10s"', '"2s"'))
+    assert upgrade(gateway).returncode == 0
+    child = begin_held_turn(gateway, "key-5")
+    restarting = threading.Thread(target=lambda: gateway.run("gateway", "restart", check=False), daemon=True)
+    restarting.start()
+    wait_until(lambda: (gateway.try_status() or {}).get("state") == "draining", 10, "the drain")
+    gateway.config.write_text("drain_timeuot = 1\n" + good)
+    assert gateway.process.wait(20) == 78
+    assert "drain_timeuot" in gateway.output()
+    assert not os.path.exists(f"/proc/{child}")
+    gateway.config.write_text(good)
+    gateway.start().wait_ready()
+    last = runs(gateway)[1]
+    assert (last["verdict"], last["exit_code"]) == ("config", 78) and "drain_timeuot" in last["cause"]
+
+
 def test_a_restart_by_hand_keeps_connections_too(gateway):
     with Clients(lambda: socket.create_connection(tuple(gateway.api.split(":")), timeout=30), 100, KEY, threads=8) as clients:
         for _ in range(3):

@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include "base/say.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
@@ -19,7 +20,7 @@ constexpr Millis reload_patience{75'000};  // channels that leave finish what th
 constexpr Millis restart_check_patience{5'000};
 
 int refuse(const Error& mistakes) {
-  fmt::print(stderr, "{}\ntalaria: the configuration is wrong, so nothing was changed\n", mistakes.what);
+  say("{}\ntalaria: the configuration is wrong, so nothing was changed\n", mistakes.what);
   return static_cast<int>(ExitCode::config);
 }
 

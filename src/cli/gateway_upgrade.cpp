@@ -7,6 +7,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/say.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
@@ -78,7 +79,7 @@ int await_change(const ProfilePaths& paths, const json::object& before, const st
       return report({ErrorKind::internal, "the gateway ended instead; `talaria gateway history` tells why"});
     std::this_thread::sleep_for(look_every);
   }
-  fmt::print(stderr, "talaria: the gateway is still at it\n");
+  say("talaria: the gateway is still at it\n");
   return static_cast<int>(ExitCode::again);
 }
 
@@ -98,8 +99,8 @@ int upgrade(const Context& context, const std::string& program) {
   if (!answer) return report(answer.error());
   if (!is_true(*answer, "ok")) {
     const std::string why = text_of(*answer, "why");
-    fmt::print(stderr, "talaria: not upgraded, version {} goes on: {}\n", text_of(*before, "version"),
-               printable(text_of(*answer, "reason")));
+    say("talaria: not upgraded, version {} goes on: {}\n", text_of(*before, "version"),
+        printable(text_of(*answer, "reason")));
     if (why == "config") return static_cast<int>(ExitCode::config);
     return static_cast<int>(why == "busy" ? ExitCode::again : ExitCode::unplanned);
   }

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/say.h"
 #include "lifecycle/exit_code.h"
 
 namespace talaria {
@@ -71,11 +72,11 @@ int depart(Departure departure) {
       failure = fmt::format("{} was changed after its self-check", program.path);
     else
       failure = execute(program.path, luggage);
-    fmt::print(stderr, "talaria: {}; version {} goes on\n", failure, luggage.facts.from_version);
+    say("talaria: {}; version {} goes on\n", failure, luggage.facts.from_version);
   }
   luggage.facts.failure = failure;
   failure = execute(ourselves, luggage);
-  fmt::print(stderr, "talaria: {}; start the gateway by hand\n", failure);
+  say("talaria: {}; start the gateway by hand\n", failure);
   return static_cast<int>(ExitCode::unplanned);
 }
 

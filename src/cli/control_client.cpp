@@ -73,9 +73,9 @@ ControlError unanswered(const ProfilePaths& paths, std::string_view method, cons
             maybe_done};
   }
   return {{ErrorKind::unavailable,
-           fmt::format("the gateway of profile \"{}\" does not run (nobody answers on {}); start it with `talaria "
-                       "gateway start` or `talaria gateway run`",
-                       paths.profile, paths.control_socket())}};
+           fmt::format("the gateway of profile \"{}\" does not run (nobody answers on {}); start it with `{} "
+                       "gateway start` or `{} gateway run`",
+                       paths.profile, paths.control_socket(), talaria_for(paths), talaria_for(paths))}};
 }
 
 // The words of a problem document (RFC 9457) or of an OpenAI error.
@@ -120,6 +120,12 @@ Error refused(const HttpResponse& response) {
 }
 
 }  // namespace
+
+std::string talaria_for(const ProfilePaths& paths) {
+  const bool system = paths.config_file.starts_with("/etc/talaria/");
+  return fmt::format("talaria{}{}", system ? " --system" : "",
+                     paths.profile == "default" ? "" : " -p " + paths.profile);
+}
 
 int report(const ControlError& error) {
   const int code = report(static_cast<const Error&>(error));

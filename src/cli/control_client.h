@@ -16,6 +16,9 @@ namespace talaria::cli {
 
 inline constexpr Millis store_patience{10'000};  // for an answer that comes out of the store
 
+// How the command line speaks to that gateway: "talaria -p work".
+[[nodiscard]] std::string talaria_for(const ProfilePaths& paths);
+
 struct ControlError : Error {
   // NOLINTNEXTLINE(google-explicit-constructor): every error is one of these
   ControlError(Error error, bool may_be_done = false) : Error(std::move(error)), maybe_done(may_be_done) {}

@@ -37,7 +37,7 @@ int reload(const Context& context) {
   if (changed.empty()) fmt::print("reloaded: nothing has changed\n");
   for (const json::value& key : changed) fmt::print("changed: {}\n", printable(std::string_view(key.as_string())));
   if (!told.at("settled").as_bool())
-    fmt::print("A channel is still leaving; `talaria gateway status` shows how far the others are.\n");
+    fmt::print("A channel is still leaving; `{} gateway status` shows how far the others are.\n", talaria_for(*paths));
   return 0;
 }
 

@@ -66,8 +66,8 @@ int await_change(const ProfilePaths& paths, const json::object& before, const st
       if (pid != nullptr && now->at("pid") != *pid) {
         return report({ErrorKind::internal,
                        fmt::format("the process ended instead of becoming version {}, or right afterwards; version {} "
-                                   "runs now (`talaria gateway history` tells why)",
-                                   to, text_of(*now, "version"))});
+                                   "runs now (`{} gateway history` tells why)",
+                                   to, text_of(*now, "version"), talaria_for(paths))});
       }
       fmt::print("upgraded from {} to {}\n", from, text_of(*now, "version"));
       return 0;
@@ -76,7 +76,8 @@ int await_change(const ProfilePaths& paths, const json::object& before, const st
     if (now || !held || held->held) nobody_since = SteadyClock::now();
     if (SteadyClock::now() - nobody_since >
         (before.at("unit").is_null() ? patience_with_nobody : patience_with_manager))
-      return report({ErrorKind::internal, "the gateway ended instead; `talaria gateway history` tells why"});
+      return report({ErrorKind::internal,
+                     fmt::format("the gateway ended instead; `{} gateway history` tells why", talaria_for(paths))});
     std::this_thread::sleep_for(look_every);
   }
   say("talaria: the gateway is still at it\n");

@@ -56,13 +56,13 @@ int send(const Context& context, const SendOptions& options) {
   auto answer = control_call(*paths, "POST", "/control/send", *body, *timeout + Millis{5'000});
   if (!answer) {
     ControlError error = answer.error();
-    if (error.maybe_done) error.what += "; `talaria outbox list` shows what is on its way";
+    if (error.maybe_done) error.what += fmt::format("; `{} outbox list` shows what is on its way", talaria_for(*paths));
     return report(error);
   }
   if (const auto* state = answer->as_object().if_contains("state");
       !options.queue && state != nullptr && *state == "pending") {
-    say("talaria: stored as {} and on its way, without a receipt so far; `talaria outbox list` shows it\n",
-        json::serialize(answer->at("id")));
+    say("talaria: stored as {} and on its way, without a receipt so far; `{} outbox list` shows it\n",
+        json::serialize(answer->at("id")), talaria_for(*paths));
     return static_cast<int>(ExitCode::unclear);
   }
   if (options.queue) fmt::print("queued as {}\n", json::serialize(answer->at("id")));

@@ -198,7 +198,13 @@ Task<HttpResponse> ControlRouter::send(json::object body) {
   const std::int64_t wait = std::clamp<std::int64_t>(integer_field(body, "wait_ms", 0), 0, 3'600'000);
   if (wait == 0) co_return json_response(json::object{{"id", *id}, {"state", "pending"}}, 202);
   auto delivered = co_await gateway_->wait_delivered(*id, Deadline::in(Millis(wait)));
-  if (!delivered) co_return refuse(delivered.error());
+  // It is stored, and goes out whether or not somebody waits for that.
+  if (!delivered && delivered.error().kind == ErrorKind::timeout)
+    co_return json_response(json::object{{"id", *id}, {"state", "pending"}}, 202);
+  if (!delivered)
+    co_return problem(502, "dead",
+                      fmt::format("{}; it is kept as {}, and `talaria outbox retry {}` tries again",
+                                  delivered.error().what, *id, *id));
   co_return json_response(json::object{{"id", *id}, {"state", "sent"}});
 }
 

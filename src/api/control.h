@@ -8,6 +8,7 @@
 //   POST /control/upgrade {"program","by"}
 //   POST /control/reload {"by"}               POST /control/check-restart
 //   POST /control/send {"channel","conversation","thread","text","wait_ms"}
+//     200 sent, 202 stored and on its way (also when a stop ends the wait), 502 the platform will not take it
 //   GET  /control/outbox?state=S              POST /control/outbox/retry|discard {"id"}
 //   GET  /control/sessions                    GET  /control/session?key=K      POST /control/session/reset {"key"}
 //   GET  /control/history?n=N                 and all of /v1

@@ -1,6 +1,7 @@
 // From argv to an exit code: profile, command, its callback; wrong command lines exit 64 and say what would have been
 // right.
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,6 +10,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "base/say.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/tree.h"
@@ -20,7 +22,7 @@ namespace {
 constexpr int usage_error = static_cast<int>(ExitCode::usage);
 
 int say_usage_error(const CLI::App& app, std::string_view what, std::string_view path) {
-  fmt::print(stderr, "{}: {}\nTry: {} --help\n", app.get_name(), what, path);
+  say("{}: {}\nTry: {} --help\n", app.get_name(), what, path);
   return usage_error;
 }
 
@@ -66,7 +68,7 @@ int explain_parse_error(CLI::App& root, const CLI::ParseError& error) {
     return 0;
   }
   if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !children(*app).empty()) {
-    fmt::print(stderr, "{}", root.help());
+    say("{}", root.help());
     return usage_error;
   }
   if (const std::vector<std::string> extras = root.remaining(true); !extras.empty()) {
@@ -78,6 +80,17 @@ int explain_parse_error(CLI::App& root, const CLI::ParseError& error) {
 std::string own_executable() {
   std::error_code ignored;  // no /proc: the name that we were called by says nothing then
   return std::filesystem::read_symlink("/proc/self/exe", ignored).string();
+}
+
+// Says that standard output was not taken, except to those who closed it because they had read enough (`| head`).
+// `error` is an errno, 0 when it is no longer known.
+int lost_output(int error) {
+  pollfd output{STDOUT_FILENO, 0, 0};
+  const bool reader_gone = error == EPIPE || (::poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0);
+  if (!reader_gone)
+    say("talaria: standard output could not be written{}{}\n", error == 0 ? "" : ": ",
+        error == 0 ? "" : std::generic_category().message(error));
+  return static_cast<int>(ExitCode::unplanned);
 }
 
 int parse_and_run(Context& context, std::vector<std::string> arguments) {
@@ -103,7 +116,7 @@ bool colour() {
 }
 
 int report(const Error& error) {
-  fmt::print(stderr, "talaria: {}\n", error.what);
+  say("talaria: {}\n", error.what);
   switch (error.kind) {
     case ErrorKind::invalid: return static_cast<int>(ExitCode::usage);
     case ErrorKind::permission: return static_cast<int>(ExitCode::permission);
@@ -129,13 +142,15 @@ int run(int argc, char** argv) {
     code = parse_and_run(context, std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
   } catch (const std::system_error& error) {
     // fmt::print() throws when more than a buffer's worth can't be written.
-    fmt::print(stderr, "talaria: {}\n", error.what());
+    if (std::ferror(stdout) != 0) return lost_output(error.code().value());
+    say("talaria: {}\n", error.what());
     return static_cast<int>(ExitCode::unplanned);
   }
   // What was printed may still be in the buffer: a full disk behind `> file` must not look like success.
-  if (std::fflush(stdout) != 0) {
-    fmt::print(stderr, "talaria: cannot write to file: {}\n", std::generic_category().message(errno));
-    if (code == 0) code = static_cast<int>(ExitCode::unplanned);
+  errno = 0;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    const int lost = lost_output(errno);
+    if (code == 0) code = lost;
   }
   return code;
 }

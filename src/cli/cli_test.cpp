@@ -111,6 +111,15 @@ TEST_F(CommandLine, ProfileAndScopeMayStandAnywhere) {
   EXPECT_EQ(talaria({"version"}).code, 64);
 }
 
+TEST_F(CommandLine, TheRemedyNamesTheSameGateway) {
+  EXPECT_THAT(talaria({"sessions", "list"}).err, HasSubstr("start it with `talaria gateway start` or"));
+  EXPECT_THAT(talaria({"-p", "work", "outbox", "list"}).err,
+              HasSubstr("`talaria -p work gateway start` or `talaria -p work gateway run`"));
+  environment_.set("TALARIA_HOME", std::nullopt);
+  EXPECT_THAT(talaria({"--system", "-p", "no-such", "outbox", "list"}).err,
+              HasSubstr("`talaria --system -p no-such gateway start`"));
+}
+
 TEST_F(CommandLine, AWordThatNamesACommandMayBeAValue) {
   EXPECT_THAT(talaria({"config", "get", "version"}).err, HasSubstr("there is no key version"));
   EXPECT_THAT(talaria({"config", "explain", "gateway"}).out, HasSubstr("gateway.drain_timeout"));

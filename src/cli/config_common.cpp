@@ -5,6 +5,7 @@
 #include <boost/json/array.hpp>
 #include <cstdio>
 
+#include "base/say.h"
 #include "lifecycle/exit_code.h"
 
 namespace talaria::cli {
@@ -47,7 +48,7 @@ Result<LoadedConfig> load_profile_config(const Context& context) {
 }
 
 int refuse_config(const LoadOutcome& outcome) {
-  for (const Diagnostic& diagnostic : outcome.diagnostics) fmt::print(stderr, "{}\n", to_string(diagnostic));
+  for (const Diagnostic& diagnostic : outcome.diagnostics) say("{}\n", to_string(diagnostic));
   return static_cast<int>(ExitCode::config);
 }
 

@@ -5,6 +5,10 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/terminal_text.h"
+#include "lifecycle/exit_code.h"
 #include "net/http_client.h"
 #include "net/sse.h"
 
@@ -42,22 +46,36 @@ HttpOrigin origin_of(const ProfilePaths& paths) {
   return {.tls = false, .host = "localhost", .port = 80, .unix_path = paths.control_socket()};
 }
 
-Error unreachable(const ProfilePaths& paths, const HttpFailure& failure) {
-  if (failure.error.kind == ErrorKind::timeout) {
-    return {ErrorKind::timeout, fmt::format("the gateway of profile \"{}\" does not answer on {}: {}", paths.profile,
-                                            paths.control_socket(), failure.error.what)};
+// Why there is no answer.
+ControlError unanswered(const ProfilePaths& paths, std::string_view method, const HttpFailure& failure) {
+  const bool maybe_done = failure.sent && method != "GET";
+  const std::string_view why = failure.error.what;
+  const std::string_view unclear = maybe_done ? "; what was asked for may have been done" : "";
+  switch (failure.error.kind) {
+    case ErrorKind::timeout:
+      return {{ErrorKind::timeout, fmt::format("the gateway of profile \"{}\" does not answer on {}: {}{}",
+                                               paths.profile, paths.control_socket(), why, unclear)},
+              maybe_done};
+    case ErrorKind::limit:
+      return {{ErrorKind::limit, fmt::format("the answer of the gateway of profile \"{}\" is too long: {}{}",
+                                             paths.profile, why, unclear)},
+              maybe_done};
+    case ErrorKind::permission:
+      return {{ErrorKind::permission,
+               fmt::format("{}: permission denied; ask as the user that runs the gateway, or as root",
+                           paths.control_socket())}};
+    default: break;
   }
-  if (failure.error.kind == ErrorKind::permission) {
-    return {ErrorKind::permission,
-            fmt::format("{}: permission denied; ask as the user that runs the gateway, or as root",
-                        paths.control_socket())};
+  if (failure.sent) {
+    return {{ErrorKind::unavailable,
+             fmt::format("the connection to the gateway of profile \"{}\" was lost after the request was sent ({}){}",
+                         paths.profile, why, unclear)},
+            maybe_done};
   }
-  return {
-      ErrorKind::unavailable,
-      fmt::format(
-          "the gateway of profile \"{}\" does not run (nobody answers on {}); start it with `talaria gateway start` or "
-          "`talaria gateway run`",
-          paths.profile, paths.control_socket())};
+  return {{ErrorKind::unavailable,
+           fmt::format("the gateway of profile \"{}\" does not run (nobody answers on {}); start it with `{} "
+                       "gateway start` or `{} gateway run`",
+                       paths.profile, paths.control_socket(), talaria_for(paths), talaria_for(paths))}};
 }
 
 // The words of a problem document (RFC 9457) or of an OpenAI error.
@@ -96,28 +114,43 @@ Error refused(const HttpResponse& response) {
     case 504: kind = ErrorKind::timeout; break;
     default: break;
   }
-  return {kind, words_of(response)};
+  TerminalText shown;
+  std::string words = shown.feed(words_of(response));
+  return {kind, words += shown.finish()};
 }
 
 }  // namespace
 
-Result<json::value> control_call(const ProfilePaths& paths, std::string method, std::string target,
-                                 const json::object& body, Millis timeout) {
+std::string talaria_for(const ProfilePaths& paths) {
+  const bool system = paths.config_file.starts_with("/etc/talaria/");
+  return fmt::format("talaria{}{}", system ? " --system" : "",
+                     paths.profile == "default" ? "" : " -p " + paths.profile);
+}
+
+int report(const ControlError& error) {
+  const int code = report(static_cast<const Error&>(error));
+  return error.maybe_done ? static_cast<int>(ExitCode::unclear) : code;
+}
+
+ControlResult<json::value> control_call(const ProfilePaths& paths, std::string method, std::string target,
+                                        const json::object& body, Millis timeout) {
   using Outcome = std::expected<HttpResponse, HttpFailure>;
   auto response = run_alone<Outcome>([&](asio::any_io_executor executor) -> Task<Outcome> {
     HttpClient client(executor);
     co_return co_await client.request(origin_of(paths), make_request(method, target, body), Deadline::in(timeout));
   });
-  if (!response) return std::unexpected(unreachable(paths, response.error()));
-  if (response->status >= 300) return std::unexpected(refused(*response));
+  if (!response) return std::unexpected(unanswered(paths, method, response.error()));
+  if (response->status >= 300) return std::unexpected(ControlError(refused(*response)));
   boost::system::error_code ec;
   json::value value = json::parse(response->body, ec);
-  if (ec) return fail(ErrorKind::internal, fmt::format("the control socket's answer is not JSON: {}", ec.message()));
+  if (ec)
+    return std::unexpected(
+        ControlError({ErrorKind::internal, fmt::format("the control socket's answer is not JSON: {}", ec.message())}));
   return value;
 }
 
-Result<> control_chat(const ProfilePaths& paths, const json::object& body, Millis timeout,
-                      const std::function<void(std::string_view)>& on_text) {
+ControlResult<void> control_chat(const ProfilePaths& paths, const json::object& body, Millis timeout,
+                                 const std::function<void(std::string_view)>& on_text) {
   using Outcome = std::expected<HttpResponse, HttpFailure>;
   SseParser parser;
   Result<> parsed;
@@ -129,7 +162,7 @@ Result<> control_chat(const ProfilePaths& paths, const json::object& body, Milli
     if (value.get_object().contains("error")) {
       HttpResponse error;
       error.body = event.data;
-      parsed = fail(ErrorKind::unavailable, words_of(error));
+      parsed = fail(ErrorKind::unavailable, printable(words_of(error)));
       return false;
     }
     if (const auto* piece = value.find_pointer("/choices/0/delta/content", ec);
@@ -156,11 +189,11 @@ Result<> control_chat(const ProfilePaths& paths, const json::object& body, Milli
           return parsed.has_value();
         });
   });
-  if (!parsed) return parsed;
-  if (!response) return std::unexpected(unreachable(paths, response.error()));
+  if (!parsed) return std::unexpected(ControlError(parsed.error()));
+  if (!response) return std::unexpected(unanswered(paths, "POST", response.error()));
   if (response->status != 200) {
     response->body = std::move(refusal);
-    return std::unexpected(refused(*response));
+    return std::unexpected(ControlError(refused(*response)));
   }
   return {};
 }

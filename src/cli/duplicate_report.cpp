@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/say.h"
 #include "base/text.h"
 #include "cli/unit_access.h"
 #include "service/units.h"
@@ -43,8 +44,7 @@ json::array to_json(const std::vector<Duplicate>& duplicates) {
 }
 
 void warn_of(const std::vector<Duplicate>& duplicates) {
-  for (const auto& each : duplicates)
-    fmt::print(stderr, "talaria: warning: {}; `{}` ends that\n", printable(each.text), each.remedy);
+  for (const auto& each : duplicates) say("talaria: warning: {}; `{}` ends that\n", printable(each.text), each.remedy);
 }
 
 }  // namespace talaria::cli

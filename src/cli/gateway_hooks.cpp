@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/environment.h"
+#include "base/say.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
 #include "process/announcement.h"
@@ -23,7 +24,7 @@ pid_t main_pid() {
   return error == std::errc{} && end == text.data() + text.size() && pid > 0 ? pid : 0;
 }
 
-void complain(const Error& error) { fmt::print(stderr, "talaria: {}\n", error.what); }
+void complain(const Error& error) { say("talaria: {}\n", error.what); }
 
 // The process is told at its control socket; one that doesn't answer there, because it starts, waits or hangs, finds
 // the marker file when its SIGTERM comes. Both name the incarnation, so nothing is left for the next one to mistake.

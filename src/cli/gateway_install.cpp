@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "base/say.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/duplicate_report.h"
@@ -150,8 +151,7 @@ Result<> set_user(Installation& at, const std::string& wanted) {
     user = find_user(name);
   }
   if (!user) return std::unexpected(user.error());
-  if (user->uid == 0)
-    fmt::print(stderr, "talaria: warning: agents will run as root, though without its capabilities\n");
+  if (user->uid == 0) say("talaria: warning: agents will run as root, though without its capabilities\n");
   auto changes = let_use(*user, at.paths);
   if (!changes) return std::unexpected(changes.error());
   for (const auto& change : *changes) fmt::print("{}\n", change);
@@ -180,11 +180,10 @@ void see_to_linger() {
     fmt::print("enabled lingering for {}: the service starts at boot and outlives your sessions\n", name);
     return;
   }
-  fmt::print(stderr,
-             "talaria: lingering is off for {}, so the service ends with your last session and does not start at boot; "
-             "turn it on "
-             "with: sudo loginctl enable-linger {}\n",
-             name, name);
+  say("talaria: lingering is off for {}, so the service ends with your last session and does not start at boot; "
+      "turn it on "
+      "with: sudo loginctl enable-linger {}\n",
+      name, name);
 }
 
 int bring_up(Installation& at, bool changed) {
@@ -201,7 +200,7 @@ int bring_up(Installation& at, bool changed) {
   const auto after = at.control.state(at.unit, soon());
   if (!after) return report(after.error());
   if (*result == JobResult::pending) {
-    fmt::print(stderr, "talaria: {} is still starting: {}\n", at.unit, printable(after->status_text));
+    say("talaria: {} is still starting: {}\n", at.unit, printable(after->status_text));
     return static_cast<int>(ExitCode::again);
   }
   if (*result != JobResult::done || after->active_state != "active")
@@ -308,7 +307,7 @@ int uninstall(const Context& context) {
   const auto stopped = stop_unit(*at);
   if (!stopped) return report(stopped.error());
   if (!*stopped) {
-    fmt::print(stderr, "talaria: {} is still stopping; nothing was removed, try again\n", at->unit);
+    say("talaria: {} is still stopping; nothing was removed, try again\n", at->unit);
     return static_cast<int>(ExitCode::again);
   }
   if (auto disabled = at->control.disable(at->unit, soon()); !disabled && disabled.error().kind != ErrorKind::not_found)

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "base/say.h"
 #include "cli/commands.h"
 #include "cli/unit_access.h"
 #include "process/instance_lock.h"
@@ -25,8 +26,8 @@ void say_where_else(const ProfilePaths& paths) {
   const int pid = lock->record->incarnation.pid;
   std::error_code ignored;
   const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/2", pid), ignored).string();
-  fmt::print(stderr, "PID {} runs this profile outside of a unit; it writes to its standard error{}{}\n", pid,
-             target.empty() ? "" : ": ", target);
+  say("PID {} runs this profile outside of a unit; it writes to its standard error{}{}\n", pid,
+      target.empty() ? "" : ": ", target);
 }
 
 int logs(const Context& context, bool follow, int last) {
@@ -49,8 +50,8 @@ int logs(const Context& context, bool follow, int last) {
       reader_is_there);
   if (!read) return report(read.error());
   if (count == 0) {
-    fmt::print(stderr, "talaria: the journal has nothing about {}{}\n", query.unit,
-               ::geteuid() == 0 ? "" : ", or nothing that this user may read (group systemd-journal reads all)");
+    say("talaria: the journal has nothing about {}{}\n", query.unit,
+        ::geteuid() == 0 ? "" : ", or nothing that this user may read (group systemd-journal reads all)");
   }
   return 0;
 }

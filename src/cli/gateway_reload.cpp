@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include "base/say.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
@@ -19,7 +20,7 @@ constexpr Millis reload_patience{75'000};  // channels that leave finish what th
 constexpr Millis restart_check_patience{5'000};
 
 int refuse(const Error& mistakes) {
-  fmt::print(stderr, "{}\ntalaria: the configuration is wrong, so nothing was changed\n", mistakes.what);
+  say("{}\ntalaria: the configuration is wrong, so nothing was changed\n", mistakes.what);
   return static_cast<int>(ExitCode::config);
 }
 
@@ -36,7 +37,7 @@ int reload(const Context& context) {
   if (changed.empty()) fmt::print("reloaded: nothing has changed\n");
   for (const json::value& key : changed) fmt::print("changed: {}\n", printable(std::string_view(key.as_string())));
   if (!told.at("settled").as_bool())
-    fmt::print("A channel is still leaving; `talaria gateway status` shows how far the others are.\n");
+    fmt::print("A channel is still leaving; `{} gateway status` shows how far the others are.\n", talaria_for(*paths));
   return 0;
 }
 

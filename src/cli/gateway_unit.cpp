@@ -7,6 +7,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/say.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
@@ -86,8 +87,8 @@ int judge_start(UnitControl& control, const Target& target, JobResult result, co
   const auto state = control.state(target.unit, soon());
   if (!state) return report(state.error());
   if (result == JobResult::pending) {
-    fmt::print(stderr, "talaria: {} is still starting{}{}\n", target.unit, state->status_text.empty() ? "" : ": ",
-               printable(state->status_text));
+    say("talaria: {} is still starting{}{}\n", target.unit, state->status_text.empty() ? "" : ": ",
+        printable(state->status_text));
     return still_at_it;
   }
   if (result == JobResult::done && state->active_state == "active") {
@@ -136,8 +137,8 @@ int stop_unit(UnitControl& control, const Target& target, const UnitState& state
   const auto after = control.state(target.unit, soon());
   if (!after) return report(after.error());
   if (*result == JobResult::pending) {
-    fmt::print(stderr, "talaria: {} is still stopping{}{}\n", target.unit, after->status_text.empty() ? "" : ": ",
-               printable(after->status_text));
+    say("talaria: {} is still stopping{}{}\n", target.unit, after->status_text.empty() ? "" : ": ",
+        printable(after->status_text));
     return still_at_it;
   }
   if (*result == JobResult::canceled)
@@ -164,7 +165,7 @@ int stop_by_hand(const Target& target) {
   if (!who) return report(who.error());
   const auto process = ProcessHandle::open(*who);  // none: it has ended already
   if (process && !process->wait_ended(static_cast<int>(stop_patience.count()))) {
-    fmt::print(stderr, "talaria: PID {} is still stopping\n", who->pid);
+    say("talaria: PID {} is still stopping\n", who->pid);
     return still_at_it;
   }
   fmt::print("stopped PID {}\n", who->pid);
@@ -233,7 +234,7 @@ int restart_by_hand(const Target& target) {
                      fmt::format("{} ended instead of restarting; its standard error says why", target.owner())});
     std::this_thread::sleep_for(Millis{50});
   }
-  fmt::print(stderr, "talaria: {} is still restarting\n", target.owner());
+  say("talaria: {} is still restarting\n", target.owner());
   return still_at_it;
 }
 

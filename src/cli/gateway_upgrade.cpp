@@ -7,6 +7,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/say.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
@@ -65,8 +66,8 @@ int await_change(const ProfilePaths& paths, const json::object& before, const st
       if (pid != nullptr && now->at("pid") != *pid) {
         return report({ErrorKind::internal,
                        fmt::format("the process ended instead of becoming version {}, or right afterwards; version {} "
-                                   "runs now (`talaria gateway history` tells why)",
-                                   to, text_of(*now, "version"))});
+                                   "runs now (`{} gateway history` tells why)",
+                                   to, text_of(*now, "version"), talaria_for(paths))});
       }
       fmt::print("upgraded from {} to {}\n", from, text_of(*now, "version"));
       return 0;
@@ -75,10 +76,11 @@ int await_change(const ProfilePaths& paths, const json::object& before, const st
     if (now || !held || held->held) nobody_since = SteadyClock::now();
     if (SteadyClock::now() - nobody_since >
         (before.at("unit").is_null() ? patience_with_nobody : patience_with_manager))
-      return report({ErrorKind::internal, "the gateway ended instead; `talaria gateway history` tells why"});
+      return report({ErrorKind::internal,
+                     fmt::format("the gateway ended instead; `{} gateway history` tells why", talaria_for(paths))});
     std::this_thread::sleep_for(look_every);
   }
-  fmt::print(stderr, "talaria: the gateway is still at it\n");
+  say("talaria: the gateway is still at it\n");
   return static_cast<int>(ExitCode::again);
 }
 
@@ -98,8 +100,8 @@ int upgrade(const Context& context, const std::string& program) {
   if (!answer) return report(answer.error());
   if (!is_true(*answer, "ok")) {
     const std::string why = text_of(*answer, "why");
-    fmt::print(stderr, "talaria: not upgraded, version {} goes on: {}\n", text_of(*before, "version"),
-               printable(text_of(*answer, "reason")));
+    say("talaria: not upgraded, version {} goes on: {}\n", text_of(*before, "version"),
+        printable(text_of(*answer, "reason")));
     if (why == "config") return static_cast<int>(ExitCode::config);
     return static_cast<int>(why == "busy" ? ExitCode::again : ExitCode::unplanned);
   }

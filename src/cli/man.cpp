@@ -56,7 +56,8 @@ std::string manual(CLI::App& root) {
   out +=
       ".SH EXIT STATUS\n"
       ".TP\n.B 0\nplanned end, success\n.TP\n.B 1\nunplanned end, failure\n.TP\n.B 64\nwrong command line\n"
-      ".TP\n.B 73\nanother process runs this profile\n.TP\n.B 75\ntry again, start me again\n"
+      ".TP\n.B 73\nanother process runs this profile\n"
+      ".TP\n.B 74\nwhat was asked for may have been done, or will be\n.TP\n.B 75\ntry again, start me again\n"
       ".TP\n.B 77\nno permission\n.TP\n.B 78\nthe configuration is wrong\n";
   return out;
 }

@@ -8,8 +8,11 @@
 #include <memory>
 
 #include "base/random.h"
+#include "base/say.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
+#include "cli/terminal_text.h"
+#include "lifecycle/exit_code.h"
 
 namespace talaria::cli {
 namespace json = boost::json;
@@ -51,7 +54,17 @@ int send(const Context& context, const SendOptions& options) {
   (*body)["text"] = text;
   (*body)["wait_ms"] = options.queue ? 0 : timeout->count();
   auto answer = control_call(*paths, "POST", "/control/send", *body, *timeout + Millis{5'000});
-  if (!answer) return report(answer.error());
+  if (!answer) {
+    ControlError error = answer.error();
+    if (error.maybe_done) error.what += fmt::format("; `{} outbox list` shows what is on its way", talaria_for(*paths));
+    return report(error);
+  }
+  if (const auto* state = answer->as_object().if_contains("state");
+      !options.queue && state != nullptr && *state == "pending") {
+    say("talaria: stored as {} and on its way, without a receipt so far; `{} outbox list` shows it\n",
+        json::serialize(answer->at("id")), talaria_for(*paths));
+    return static_cast<int>(ExitCode::unclear);
+  }
   if (options.queue) fmt::print("queued as {}\n", json::serialize(answer->at("id")));
   return 0;
 }
@@ -59,7 +72,8 @@ int send(const Context& context, const SendOptions& options) {
 int chat(const Context& context, const std::string& agent, std::string session) {
   auto paths = context.paths();
   if (!paths) return report(paths.error());
-  const bool terminal = ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
+  const bool shows = ::isatty(STDOUT_FILENO) == 1;
+  const bool terminal = shows && ::isatty(STDIN_FILENO) == 1;
   if (session.empty()) session = "terminal-" + random_id(8);
   if (terminal) fmt::print("Talking to \"{}\"; end with Ctrl-D.\n", agent);
   std::string line;
@@ -74,11 +88,17 @@ int chat(const Context& context, const std::string& agent, std::string session) 
                             {"stream", true},
                             {"user", session},
                             {"messages", json::array{json::object{{"role", "user"}, {"content", line}}}}};
-    auto done = control_chat(*paths, body, std::chrono::hours(1), [](std::string_view piece) {
-      fmt::print("{}", piece);
+    TerminalText shown;
+    auto done = control_chat(*paths, body, std::chrono::hours(1), [&](std::string_view piece) {
+      if (shows)
+        fmt::print("{}", shown.feed(piece));
+      else
+        fmt::print("{}", piece);
       std::fflush(stdout);
     });
-    fmt::print("\n");
+    fmt::print("{}\n", shown.finish());
+    std::fflush(stdout);
+    if (std::ferror(stdout) != 0) return static_cast<int>(ExitCode::unplanned);  // nobody takes the answers
     if (done) continue;
     const int code = report(done.error());
     if (!terminal) return code;
@@ -92,7 +112,9 @@ int chat(const Context& context, const std::string& agent, std::string session) 
 void add_send(CLI::App& parent, Context& context) {
   CLI::App* command = parent.add_subcommand("send", "Send a message to a conversation");
   command->footer(
-      "Waits for the platform's receipt; the exit code says whether it came. --queue returns at once.\n\nExample:\n"
+      "Waits for the platform's receipt. Exit codes: 0 it came, 1 the platform will not take it, 74 it is on its way "
+      "or\n"
+      "may be (sending it again may repeat it), 75 nothing was sent, try again. --queue returns at once.\n\nExample:\n"
       "  talaria send --to 'libera:#talaria' 'The backup is done.'\n  uptime | talaria send --to libera:alice -");
   auto options = std::make_shared<SendOptions>();
   command->add_option("--to", options->to, "CHANNEL:CONVERSATION[:THREAD]")->required();

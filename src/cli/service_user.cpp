@@ -1,5 +1,6 @@
 #include "cli/service_user.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
 #include <pwd.h>
@@ -10,6 +11,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
+
+#include "base/fd.h"
 
 namespace talaria::cli {
 namespace {
@@ -37,16 +41,59 @@ bool may(const ServiceUser& user, const struct stat& of, mode_t bits) {
   return (of.st_mode & bits) == bits;
 }
 
-Result<std::string> allow(const ServiceUser& user, const std::string& path, mode_t bits) {
+// A file or directory whose permissions are to change. It is held: whoever owns the directory around it may put another
+// in its place meanwhile, a link to /etc/shadow, say.
+struct Held {
+  UniqueFd fd;  // O_PATH
+  struct stat status{};
+  std::string path;
+};
+
+// `type`: S_IFREG or S_IFDIR. permission: it is something else, or a file that has another name elsewhere.
+Result<Held> hold(const std::string& path, mode_t type) {
+  Held held{UniqueFd(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)), {}, path};
+  if (!held.fd) return fail_errno(errno, "open " + path);
+  if (::fstat(held.fd.get(), &held.status) < 0) return fail_errno(errno, "stat " + path);
+  const bool linked = type == S_IFREG && held.status.st_nlink != 1;
+  if ((held.status.st_mode & S_IFMT) == type && !linked) return held;
+  const char* what = S_ISLNK(held.status.st_mode)             ? "a symbolic link"
+                     : linked && S_ISREG(held.status.st_mode) ? "a file with more than one name (hard links)"
+                                                              : (type == S_IFREG ? "not a file" : "not a directory");
+  return fail(
+      ErrorKind::permission,
+      fmt::format("{} is {}, and what that leads to is not given away: put a {} there, or let the service's user "
+                  "read it yourself",
+                  path, what, type == S_IFREG ? "file of its own" : "directory"));
+}
+
+Result<> change_group(const Held& held, gid_t group) {
+  if (::fchownat(held.fd.get(), "", static_cast<uid_t>(-1), group, AT_EMPTY_PATH) < 0)
+    return fail_errno(errno, "chgrp " + held.path);
+  return {};
+}
+
+Result<> change_mode(const Held& held, mode_t mode) {
+  // fchmod(2) refuses such a descriptor; its entry in /proc leads to the file that it holds.
+  if (::chmod(fmt::format("/proc/self/fd/{}", held.fd.get()).c_str(), mode) < 0)
+    return fail_errno(errno, "chmod " + held.path);
+  return {};
+}
+
+Result<std::string> let_read(const ServiceUser& user, const std::string& path) {
+  constexpr mode_t read = 4;
   struct stat found{};
   if (::stat(path.c_str(), &found) < 0) return fail_errno(errno, "stat " + path);
-  if (may(user, found, bits)) return "";
-  if (found.st_uid == user.uid) {
-    if (::chmod(path.c_str(), (found.st_mode & 07777) | (bits << 6)) < 0) return fail_errno(errno, "chmod " + path);
+  if (may(user, found, read)) return "";
+  const auto held = hold(path, S_IFREG);
+  if (!held) return std::unexpected(held.error());
+  if (held->status.st_uid == user.uid) {
+    if (auto ok = change_mode(*held, (held->status.st_mode & 07777) | (read << 6)); !ok)
+      return std::unexpected(ok.error());
     return fmt::format("gave {} access to its own {}", user.name, path);
   }
-  if (::chown(path.c_str(), static_cast<uid_t>(-1), user.gid) < 0) return fail_errno(errno, "chgrp " + path);
-  if (::chmod(path.c_str(), (found.st_mode & 07707) | (bits << 3)) < 0) return fail_errno(errno, "chmod " + path);
+  if (auto ok = change_group(*held, user.gid); !ok) return std::unexpected(ok.error());
+  if (auto ok = change_mode(*held, (held->status.st_mode & 07707) | (read << 3)); !ok)
+    return std::unexpected(ok.error());
   return fmt::format("gave the group of {} access to {}", user.name, path);
 }
 
@@ -54,13 +101,15 @@ Result<std::string> allow(const ServiceUser& user, const std::string& path, mode
 // manager would warn about another one at every start.
 Result<std::string> close_directory(const ServiceUser& user, const std::string& path) {
   constexpr mode_t mode = 0750;
+  const auto is_its_own = [&](const struct stat& of) { return of.st_uid == user.uid || of.st_gid == user.gid; };
   struct stat found{};
   if (::stat(path.c_str(), &found) < 0) return fail_errno(errno, "stat " + path);
-  const bool its_own = found.st_uid == user.uid || found.st_gid == user.gid;
-  if ((found.st_mode & 07777) == mode && its_own) return "";
-  if (!its_own && ::chown(path.c_str(), static_cast<uid_t>(-1), user.gid) < 0)
-    return fail_errno(errno, "chgrp " + path);
-  if (::chmod(path.c_str(), mode) < 0) return fail_errno(errno, "chmod " + path);
+  if ((found.st_mode & 07777) == mode && is_its_own(found)) return "";
+  const auto held = hold(path, S_IFDIR);
+  if (!held) return std::unexpected(held.error());
+  if (!is_its_own(held->status))
+    if (auto ok = change_group(*held, user.gid); !ok) return std::unexpected(ok.error());
+  if (auto ok = change_mode(*held, mode); !ok) return std::unexpected(ok.error());
   return fmt::format("closed {} to all but its owner and the group of {} (mode {:04o})", path, user.name, mode);
 }
 
@@ -73,7 +122,9 @@ Result<std::string> open_parent(const std::string& path) {
     return fail_errno(errno, "stat " + path);
   }
   if ((found.st_mode & 0755) == 0755) return "";
-  if (::chmod(path.c_str(), (found.st_mode & 07777) | 0755) < 0) return fail_errno(errno, "chmod " + path);
+  const auto held = hold(path, S_IFDIR);
+  if (!held) return std::unexpected(held.error());
+  if (auto ok = change_mode(*held, (held->status.st_mode & 07777) | 0755); !ok) return std::unexpected(ok.error());
   return fmt::format("let services pass through {}", path);
 }
 
@@ -109,13 +160,18 @@ Result<> create_system_user(const std::string& name) {
 }
 
 Result<std::vector<std::string>> let_use(const ServiceUser& user, const ProfilePaths& paths) {
-  constexpr mode_t read = 4;
   const auto directory = std::filesystem::path(paths.config_file).parent_path();
   std::vector<std::string> changes;
   const auto parent_of = [](const std::filesystem::path& path) { return path.parent_path().string(); };
-  for (auto change : {open_parent(parent_of(directory)), open_parent(parent_of(paths.state_directory)),
-                      open_parent(parent_of(paths.runtime_directory)), close_directory(user, directory.string()),
-                      allow(user, paths.config_file, read)}) {
+  const std::initializer_list<std::function<Result<std::string>()>> steps{
+      [&] { return open_parent(parent_of(directory)); },
+      [&] { return open_parent(parent_of(paths.state_directory)); },
+      [&] { return open_parent(parent_of(paths.runtime_directory)); },
+      [&] { return close_directory(user, directory.string()); },
+      [&] { return let_read(user, paths.config_file); },
+  };
+  for (const auto& step : steps) {
+    auto change = step();
     if (!change) return std::unexpected(change.error());
     if (!change->empty()) changes.push_back(std::move(*change));
   }

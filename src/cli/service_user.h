@@ -25,7 +25,8 @@ struct ServiceUser {
 // Lets a service of that user reach its directories and read its configuration. The directories that hold all profiles
 // (/etc/talaria, /var/lib/talaria, /run/talaria) can be passed by everybody; the profile's configuration directory
 // becomes root's and the user's group's alone (0750); the file gets g+r for that group where the user can't read it
-// yet. Returns what was changed, one line each.
+// yet. Returns what was changed, one line each. permission: a link stands where something would have to change;
+// whatever it leads to stays as it is.
 [[nodiscard]] Result<std::vector<std::string>> let_use(const ServiceUser& user, const ProfilePaths& paths);
 
 }  // namespace talaria::cli

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/say.h"
 #include "base/text.h"
 #include "config/loading.h"
 #include "lifecycle/exit_code.h"
@@ -23,7 +24,7 @@ void print_last_errors(Scope scope, const std::string& unit) {
     lines.push_back(format_entry(entry));
     return true;
   });
-  for (const auto& line : lines) fmt::print(stderr, "  {}\n", line);
+  for (const auto& line : lines) say("  {}\n", line);
 }
 
 }  // namespace
@@ -73,16 +74,14 @@ Result<UnitControl> connect_manager(Scope scope) {
 int check_config(const ProfilePaths& paths, bool must_read) {
   if (::access(paths.config_file.c_str(), R_OK) != 0 && errno == EACCES && !must_read) return 0;
   if (::access(paths.config_file.c_str(), F_OK) != 0 && errno == ENOENT) {
-    fmt::print(
-        stderr,
-        "talaria: there is no configuration {}; write one (`talaria config explain` shows every key), then try again\n",
+    say("talaria: there is no configuration {}; write one (`talaria config explain` shows every key), then try again\n",
         paths.config_file);
     return static_cast<int>(ExitCode::config);
   }
   const auto loaded = load_config_file(paths.config_file);
   if (loaded.ok()) return 0;
-  for (const auto& diagnostic : loaded.diagnostics) fmt::print(stderr, "{}\n", to_string(diagnostic));
-  fmt::print(stderr, "talaria: the configuration is wrong, so nothing was touched\n");
+  for (const auto& diagnostic : loaded.diagnostics) say("{}\n", to_string(diagnostic));
+  say("talaria: the configuration is wrong, so nothing was touched\n");
   return static_cast<int>(ExitCode::config);
 }
 
@@ -98,9 +97,9 @@ void clear_failure(UnitControl& control, const std::string& unit, const UnitStat
 }
 
 int report_failed_unit(Scope scope, const std::string& unit, const UnitState& state, const std::string& verb) {
-  fmt::print(stderr, "talaria: {} did not {}: {}{}{}\n", unit, verb, describe_end(state),
-             state.status_text.empty() ? "" : "; it said: ", printable(state.status_text));
-  if (state.sub_state == "auto-restart") fmt::print(stderr, "The service manager goes on trying.\n");
+  say("talaria: {} did not {}: {}{}{}\n", unit, verb, describe_end(state),
+      state.status_text.empty() ? "" : "; it said: ", printable(state.status_text));
+  if (state.sub_state == "auto-restart") say("The service manager goes on trying.\n");
   print_last_errors(scope, unit);
   const bool meant =
       state.exec_main_code == CLD_EXITED && (state.exec_main_status == static_cast<int>(ExitCode::config) ||

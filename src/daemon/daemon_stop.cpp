@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "base/say.h"
 #include "base/version.h"
 #include "daemon/daemon.h"
 #include "lifecycle/manager_exit.h"
@@ -74,11 +75,6 @@ struct Daemon::Stopping {
 
 Task<GatewayExit> Daemon::stop() {
   const End& end = end_.end();
-  if (final_error_) {
-    fmt::print(stderr, "talaria: {}\n", final_error_->what);
-  } else {
-    log::info("ending ({}): {}", to_string(end.verdict.kind), end.verdict.cause);
-  }
   Stopping stopping(stop_limits());
   stopping.departs = end.execute_again && lock_;
   if (stopping.departs) stopping.budget.set_manager(std::nullopt);  // it knows of no stop
@@ -89,6 +85,11 @@ Task<GatewayExit> Daemon::stop() {
        .record = stop_record(self_, end),
        .last_act = stopping.budget.last_act(),
        .end_children = [limit = stopping.budget.last_act() / 2] { kill_descendants(Deadline::in(limit)); }});
+  if (final_error_) {
+    say("talaria: {}\n", final_error_->what);  // may block: the guard is armed
+  } else {
+    log::info("ending ({}): {}", to_string(end.verdict.kind), end.verdict.cause);
+  }
   phases_.enter("drain");
   TaskGroup aside(executor_);
   aside.spawn("second signal", heed_second_signal(stopping));

@@ -12,6 +12,7 @@
 #include <iterator>
 #include <thread>
 
+#include "base/say.h"
 #include "base/time.h"
 #include "base/version.h"
 #include "lifecycle/exit_code.h"
@@ -78,11 +79,11 @@ int depart(Departure departure) {
       failure = fmt::format("{} was changed after its self-check", program.path);
     else
       failure = execute(program.path, luggage);
-    fmt::print(stderr, "talaria: {}; version {} goes on\n", failure, luggage.facts.from_version);
+    say("talaria: {}; version {} goes on\n", failure, luggage.facts.from_version);
   }
   luggage.facts.failure = failure;
   failure = execute(ourselves, luggage);
-  fmt::print(stderr, "talaria: {}; start the gateway by hand\n", failure);
+  say("talaria: {}; start the gateway by hand\n", failure);
   return static_cast<int>(ExitCode::unplanned);
 }
 
@@ -94,7 +95,7 @@ void give_up(const Luggage& luggage, const std::string& state_directory, const V
   for (const auto end = Deadline::in(grace); alive && !alive->empty() && !end.expired(); alive = living_descendants())
     std::this_thread::sleep_for(pause);
   if (!kill_descendants(Deadline::in(grace)))
-    fmt::print(stderr, "talaria: processes that agents had started could not be ended\n");
+    say("talaria: processes that agents had started could not be ended\n");
 
   RunRow run;
   run.id = luggage.facts.run_id;
@@ -109,7 +110,7 @@ void give_up(const Luggage& luggage, const std::string& state_directory, const V
   run.cause = verdict.cause;
   run.exit_code = static_cast<int>(verdict.exit_code);
   if (auto told = append_exit_line(state_directory, format_told_end(run)); !told)
-    fmt::print(stderr, "talaria: the end of this run could not be recorded: {}\n", told.error().what);
+    say("talaria: the end of this run could not be recorded: {}\n", told.error().what);
 }
 
 }  // namespace talaria

@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/say.h"
 #include "base/stack_dump.h"
 #include "config/loading.h"
 #include "daemon/daemon.h"
@@ -30,11 +31,10 @@ namespace {
 
 // 78 is final: every mistake is named, nothing has been touched.
 int report_mistakes(const LoadOutcome& loaded, const std::string& path) {
-  for (const Diagnostic& diagnostic : loaded.diagnostics) fmt::print(stderr, "{}\n", to_string(diagnostic));
-  fmt::print(stderr,
-             "talaria: {} mistake{} in {}; mend {} and start again (`talaria config check` looks without starting)\n",
-             loaded.diagnostics.size(), loaded.diagnostics.size() == 1 ? "" : "s", path,
-             loaded.diagnostics.size() == 1 ? "it" : "them");
+  for (const Diagnostic& diagnostic : loaded.diagnostics) say("{}\n", to_string(diagnostic));
+  say("talaria: {} mistake{} in {}; mend {} and start again (`talaria config check` looks without starting)\n",
+      loaded.diagnostics.size(), loaded.diagnostics.size() == 1 ? "" : "s", path,
+      loaded.diagnostics.size() == 1 ? "it" : "them");
   return static_cast<int>(ExitCode::config);
 }
 
@@ -68,7 +68,7 @@ GatewayExit gateway_main(GatewayOptions options) {
   auto luggage = take_handover();
   auto inherited = take_inherited_fds();
   if (!luggage) {
-    fmt::print(stderr, "talaria: {}\n", luggage.error().what);
+    say("talaria: {}\n", luggage.error().what);
     kill_descendants(Deadline::in(std::chrono::seconds(2)));  // whoever they were to go on for
     return {.code = static_cast<int>(ExitCode::again)};
   }

@@ -6,6 +6,13 @@
 #include "runtime/log.h"
 
 namespace talaria {
+namespace {
+
+Result<> still_on_its_way(std::int64_t id) {
+  return fail(ErrorKind::timeout, fmt::format("reply {} is still on its way; `talaria outbox list` shows it", id));
+}
+
+}  // namespace
 
 class Delivery::Place {
  public:
@@ -299,6 +306,7 @@ void Delivery::announce(std::int64_t id, Result<> fate) {
 }
 
 Task<Result<>> Delivery::wait_delivered(std::int64_t id, Deadline deadline) {
+  if (stopped_) co_return still_on_its_way(id);
   auto waiter = std::make_shared<Waiter>(Event(executor_), Result<>{});
   waiters_[id].push_back(waiter);
   struct Leave {
@@ -312,16 +320,17 @@ Task<Result<>> Delivery::wait_delivered(std::int64_t id, Deadline deadline) {
       if (found->second.empty()) delivery->waiters_.erase(found);
     }
   } leave{this, id, waiter};
-  if (!co_await waiter->done.wait(deadline)) {
-    co_return fail(ErrorKind::timeout, fmt::format("reply {} is still on its way; `talaria outbox list` shows it", id));
-  }
+  if (!co_await waiter->done.wait(deadline)) co_return still_on_its_way(id);
   co_return waiter->fate;
 }
 
 Task<bool> Delivery::stop(Deadline deadline) {
   stopping_ = true;
   if (!hurried_) co_await idle_.wait(deadline);
-  co_return co_await tasks_.stop(Deadline::in(std::chrono::seconds(1)));
+  const bool ended = co_await tasks_.stop(Deadline::in(std::chrono::seconds(1)));
+  stopped_ = true;
+  while (!waiters_.empty()) announce(waiters_.begin()->first, still_on_its_way(waiters_.begin()->first));
+  co_return ended;
 }
 
 }  // namespace talaria

@@ -52,7 +52,8 @@ class Delivery {
   // A dead row was opened again or discarded by hand.
   void dead_changed(int by) { dead_ += by; }
 
-  // Until that row is sent; `unavailable` when it is dead, `timeout` at the deadline.
+  // Until that row is sent; `unavailable` when it is dead, `timeout` at the deadline or when stop() is over before: the
+  // row is still on its way.
   Task<Result<>> wait_delivered(std::int64_t id, Deadline deadline);
 
   // Lets deliveries in progress end until the deadline, then cancels them; their rows stay and recovery takes them up.
@@ -107,6 +108,7 @@ class Delivery {
   bool started_ = false;
   bool stopping_ = false;
   bool hurried_ = false;
+  bool stopped_ = false;
   int sending_ = 0;                                // rows that are `sending`
   Event idle_;                                     // set while sending_ is 0
   std::unordered_map<const Channel*, int> calls_;  // in progress, of each channel

@@ -118,7 +118,6 @@ Task<> SignalReader::judge(Received received) {
   if (received.pid != 0) {
     if (auto facts = facts_of(received.pid)) evidence.sender = std::move(*facts);
   }
-  evidence.from_terminal = received.number == SIGINT && received.code == SI_KERNEL;
   evidence.announcement = desk_.take();
   if (needs_manager(evidence) && !supervision_.by_systemd()) {
     auto answer = co_await ask_supervisor(supervision_, ::getpid(), Deadline::in(manager_time));

@@ -14,7 +14,13 @@ bool sent_by_manager(const SignalEvidence& e) {
   return e.supervision.supervised() && e.sender_pid != 0 && e.sender_pid == e.supervision.manager_pid;
 }
 
+// Ctrl-C and Ctrl-\ of the controlling terminal. (Its end is a SIGHUP, which asks for a reload.)
+bool from_terminal(const SignalEvidence& e) {
+  return e.code == SI_KERNEL && (e.signal_number == SIGINT || e.signal_number == SIGQUIT);
+}
+
 std::string describe_sender(const SignalEvidence& e) {
+  if (e.code == SI_KERNEL) return "the kernel";
   if (e.sender_pid == 0) return "the kernel or a process outside our PID namespace";
   if (!e.sender) return fmt::format("PID {} (user {}, gone already)", e.sender_pid, e.sender_uid);
   return fmt::format("PID {} (user {}, {})", e.sender_pid, e.sender_uid,
@@ -133,15 +139,15 @@ std::string_view word_of(const Verdict& verdict) {
 }
 
 bool needs_manager(const SignalEvidence& e) {
-  return !e.announcement && !e.from_terminal && sent_by_manager(e) && can_be_asked(e.supervision.manager);
+  return !e.announcement && !from_terminal(e) && sent_by_manager(e) && can_be_asked(e.supervision.manager);
 }
 
 Verdict decide(const SignalEvidence& e) {
   if (e.announcement) return planned(CauseKind::stop, fmt::format("announced by {}", e.announcement->by));
-  if (e.from_terminal)
+  if (from_terminal(e))
     return planned(CauseKind::interrupt, fmt::format("{} from the terminal", signal_name(e.signal_number)));
   if (sent_by_manager(e)) return decide_managers_signal(e);
-  if (e.sender_pid == 0 && e.code != SI_QUEUE) {
+  if (e.sender_pid == 0 && e.code != SI_QUEUE && e.code != SI_KERNEL) {
     return planned(CauseKind::container_stop, fmt::format("{} from outside our PID namespace (the container runtime)",
                                                           signal_name(e.signal_number)));
   }

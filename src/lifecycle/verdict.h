@@ -37,7 +37,6 @@ struct SignalEvidence {
   int sender_uid = -1;
   int code = 0;                        // ssi_code: SI_USER, SI_QUEUE, SI_KERNEL …
   std::optional<ProcessFacts> sender;  // read from /proc when the signal came
-  bool from_terminal = false;          // SIGINT or SIGHUP of a controlling terminal (SI_KERNEL)
   Supervision supervision;
   std::optional<Announcement> announcement;    // valid for this incarnation, consumed
   std::optional<UnitAnswer> manager;           // nullopt: it could not be asked

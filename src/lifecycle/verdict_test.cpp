@@ -107,12 +107,22 @@ TEST(Verdict, OutsideThePidNamespaceIsPlannedUnlessQueued) {
   EXPECT_EQ(decide(e).kind, VerdictKind::unplanned);
 }
 
-TEST(Verdict, CtrlCIsPlanned) {
+TEST(Verdict, TheTerminalsKeysArePlannedAndNoContainerRuntime) {
+  for (const int key : {SIGINT, SIGQUIT}) {
+    SignalEvidence e;
+    e.signal_number = key;
+    e.code = SI_KERNEL;
+    EXPECT_EQ(decide(e).kind, VerdictKind::planned);
+    EXPECT_EQ(decide(e).cause_kind, CauseKind::interrupt) << decide(e).cause;
+  }
+}
+
+TEST(Verdict, TheKernelIsNotOutsideThePidNamespace) {
   SignalEvidence e;
-  e.signal_number = SIGINT;
+  e.signal_number = SIGTERM;
   e.code = SI_KERNEL;
-  e.from_terminal = true;
-  EXPECT_EQ(decide(e).kind, VerdictKind::planned);
+  EXPECT_EQ(decide(e).kind, VerdictKind::unplanned);
+  EXPECT_EQ(decide(e).cause, "SIGTERM from the kernel");
 }
 
 TEST(Verdict, UnsupervisedPid1IsAStranger) {

@@ -1,6 +1,7 @@
 #include "runtime/log.h"
 
 #include <spdlog/async.h>
+#include <spdlog/details/null_mutex.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <sys/stat.h>
@@ -15,6 +16,8 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+
+#include "base/say.h"
 
 namespace talaria::log {
 namespace {
@@ -38,7 +41,7 @@ class JournalSink final : public spdlog::sinks::base_sink<std::mutex> {
     const iovec fields[] = {field(message), field(level), field(identifier_), field(profile_)};
     // The journal reads standard error, too; there a line has no fields.
     if (sd_journal_sendv(fields, static_cast<int>(std::size(fields))) < 0)
-      fmt::print(stderr, "{}\n", std::string_view(message).substr(std::string_view("MESSAGE=").size()));
+      say("{}\n", std::string_view(message).substr(std::string_view("MESSAGE=").size()));
   }
   void flush_() override {}
 
@@ -47,6 +50,31 @@ class JournalSink final : public spdlog::sinks::base_sink<std::mutex> {
 
   std::string identifier_ = "SYSLOG_IDENTIFIER=talaria";
   std::string profile_;
+};
+
+// Passes lines on, in the pool's thread, and says before the next one how many the pool has dropped. There always is a
+// next one: lines are dropped only in favour of younger ones.
+class DropReporter final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ public:
+  // The pool outlives its thread, which alone calls this.
+  DropReporter(spdlog::sink_ptr next, spdlog::details::thread_pool& from) : next_(std::move(next)), from_(from) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& msg) override {
+    if (const std::size_t dropped = from_.overrun_counter(); dropped != told_) {
+      const std::string line =
+          fmt::format("{} log line{} dropped", dropped - told_, dropped - told_ == 1 ? " was" : "s were");
+      told_ = dropped;
+      next_->log(spdlog::details::log_msg(msg.logger_name, spdlog::level::warn, line));
+    }
+    next_->log(msg);
+  }
+  void flush_() override { next_->flush(); }
+
+ private:
+  spdlog::sink_ptr next_;
+  spdlog::details::thread_pool& from_;
+  std::size_t told_ = 0;
 };
 
 // JOURNAL_STREAM is "DEVICE:INODE" of the stream that systemd reads; a child that redirected its stderr does not match.
@@ -71,8 +99,8 @@ void start(std::string_view profile, Level least) {
     sink->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   }
   pool = std::make_shared<spdlog::details::thread_pool>(256, 1);
-  logger = std::make_shared<spdlog::async_logger>("talaria", std::move(sink), pool,
-                                                  spdlog::async_overflow_policy::overrun_oldest);
+  logger = std::make_shared<spdlog::async_logger>("talaria", std::make_shared<DropReporter>(std::move(sink), *pool),
+                                                  pool, spdlog::async_overflow_policy::overrun_oldest);
   switch (least) {
     case Level::debug: logger->set_level(spdlog::level::debug); break;
     case Level::info: logger->set_level(spdlog::level::info); break;

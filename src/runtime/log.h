@@ -1,7 +1,8 @@
 #pragma once
 // The log: to journald with its own fields where systemd reads our standard error (JOURNAL_STREAM, systemd.exec(5)),
 // else plain lines on standard error. A thread of its own writes, so that a stuck journal or terminal never holds up
-// the event loop; when 256 lines wait, the oldest are dropped and counted. Only gateway/ and the rooms above it log.
+// the event loop; when 256 lines wait, the oldest are dropped, and a line says how many. Only gateway/ and the rooms
+// above it log.
 
 #include <fmt/format.h>
 

@@ -68,7 +68,8 @@ def test_stop_by_command_is_planned(tmp_path):
         assert last_run(g)["verdict"] == "planned"
 
 
-def test_ctrl_c_on_a_terminal_is_planned(tmp_path):
+@pytest.mark.parametrize("key", [b"\x03", b"\x1c"], ids=["ctrl-c", "ctrl-backslash"])
+def test_a_terminals_key_is_planned(tmp_path, key):
     g = gateway(tmp_path)
     controller, terminal = os.openpty()
     process = subprocess.Popen([binary(), "gateway", "run"], env=g.env, stdin=terminal, stdout=terminal, stderr=terminal,
@@ -76,13 +77,14 @@ def test_ctrl_c_on_a_terminal_is_planned(tmp_path):
     os.close(terminal)
     try:
         wait_until(lambda: (g.try_status() or {}).get("ready"), what="ready gateway")
-        os.write(controller, b"\x03")
+        os.write(controller, key)
         assert process.wait(10) == 0
     finally:
         process.kill()
         process.wait()
         os.close(controller)
-    assert last_run(g)["verdict"] == "planned"
+    run = last_run(g)
+    assert (run["verdict"], run["kind"]) == ("planned", "interrupt"), run
 
 
 def test_kill_9_is_a_crash_and_the_next_start_says_so(tmp_path):

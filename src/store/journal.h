@@ -114,7 +114,8 @@ struct TurnEnd {
 // Queued turns after `after`, oldest first.
 [[nodiscard]] Result<std::vector<TurnRow>> queued_turns(Database& db, std::int64_t after, int limit);
 
-// Opening the store is recovery; the same after a clean stop, a SIGKILL and a power cut.
+// Opening the store is recovery; the same after a clean stop, a SIGKILL and a power cut. A turn that is parked,
+// cancelled or skipped frees its idempotency key.
 struct RecoveryReport {
   int requeued = 0;   // turns that were cut off and will run again
   int parked = 0;     // cut off for the third time: their chats are told

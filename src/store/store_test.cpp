@@ -281,6 +281,27 @@ TEST_F(StoreTest, RecoveryDropsDirectTurnsWhoseAskerIsGoneButKeepsKeyedOnes) {
   EXPECT_EQ(queued->front().request, "{}");
 }
 
+TEST_F(StoreTest, AKeyedTurnThatRecoveryGivesUpFreesItsKey) {
+  auto db = open();
+  const DirectTurnRow keyed{
+      .agent = "a", .prompt = "p", .request = "{}", .idempotency_key = "key", .request_digest = "d", .start_now = true};
+  auto first = journal_direct(*db, keyed, 1);
+  ASSERT_TRUE(first);
+  for (int attempt = 1; attempt < max_attempts; ++attempt) {
+    ASSERT_EQ(recover(*db, 0, 2)->requeued, 1);
+    EXPECT_TRUE(journal_direct(*db, keyed, 2)->known) << "it will run again";
+    ASSERT_TRUE(begin_turn(*db, first->turn_id, 0, 0, 2));
+  }
+  ASSERT_EQ(recover(*db, 0, 3)->parked, 1);
+  auto second = journal_direct(*db, keyed, 4);
+  ASSERT_TRUE(second);
+  EXPECT_FALSE(second->known);
+  EXPECT_NE(second->turn_id, first->turn_id);
+  EXPECT_EQ(recover(*db, /*oldest=*/5, 6)->skipped, 1);
+  EXPECT_FALSE(journal_direct(*db, keyed, 7)->known);
+  EXPECT_EQ(one(*db, "SELECT count(*) FROM turn WHERE request IS NOT NULL"), "1") << "kept only to run it again";
+}
+
 TEST_F(StoreTest, AKeyFindsItsTurnAndAFailedTurnFreesIt) {
   auto db = open();
   DirectTurnRow row{

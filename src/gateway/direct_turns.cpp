@@ -29,9 +29,7 @@ Task<std::expected<DirectAnswer, DirectFailure>> Gateway::run_direct(DirectTurn 
   if (!agent) co_return refuse(ErrorKind::not_found, fmt::format("there is no agent \"{}\"", turn.agent));
   if (turn.messages.empty()) co_return refuse(ErrorKind::invalid, "there is no message");
   if (self.draining) co_return refuse(ErrorKind::unavailable, "the gateway is shutting down; try again in a moment");
-  if (self.scheduler.waiting() >= static_cast<std::size_t>(config.gateway.max_queued_turns)) {
-    co_return refuse(ErrorKind::limit, "too many turns are waiting; try again in a moment");
-  }
+  if (!self.has_room()) co_return refuse(ErrorKind::limit, "too many turns are waiting; try again in a moment");
 
   const bool keyed = !turn.idempotency_key.empty();
   DirectTurnRow row;

@@ -12,7 +12,11 @@ RouteRow row_of(const Route& route) { return {route.channel, route.conversation,
 
 Gateway::Impl::Impl(Parts p, Inbox& inbox)
     : parts(std::move(p)),
-      scheduler(parts.executor, parts.config->gateway.max_concurrent_turns),
+      refill_due(parts.executor),
+      scheduler(parts.executor, parts.config->gateway.max_concurrent_turns,
+                [this] {
+                  if (needs_refill()) refill_due.pulse();
+                }),
       runner(*parts.clock, *parts.store, *parts.config, std::move(parts.agents), counters),
       delivery(parts.executor, *parts.clock, *parts.store, parts.config->gateway.max_backlog_age, counters,
                parts.on_bug),
@@ -29,7 +33,14 @@ Task<Result<>> Gateway::start() {
   auto told = co_await impl_->parts.store->write(
       [now = impl_->parts.clock->now()](Database& db) { return tell_return(db, "I am back.", now); });
   if (!told) co_return std::unexpected(told.error());
-  if (auto ok = co_await impl_->refill(); !ok) co_return ok;
+  if (!impl_->backlog_found) {
+    auto queued = co_await impl_->parts.store->read([](Database& db) { return count_queued_turns(db); });
+    if (!queued) co_return std::unexpected(queued.error());
+    impl_->backlog = {.any = true, .after = 0, .recovered_upto = queued->newest, .count = queued->count};
+    if (auto ok = co_await impl_->refill(); !ok) co_return ok;
+    impl_->backlog_found = true;
+    impl_->turn_tasks.spawn("backlog", impl_->keep_filled());
+  }
   if (auto ok = co_await impl_->delivery.start(); !ok) co_return ok;
   impl_->host.start();
   co_return Result<>{};
@@ -133,8 +144,9 @@ bool Gateway::draining() const { return impl_->draining; }
 QueueDepths Gateway::depths() const {
   const Impl& self = *impl_;
   return {.inbound = self.inbound,
-          .turns = static_cast<std::int64_t>(self.scheduler.waiting()) + self.scheduler.running(),
+          .turns = static_cast<std::int64_t>(self.scheduler.waiting()) + self.scheduler.running() + self.backlog.count,
           .running = self.scheduler.running(),
+          .stored = self.backlog.count,
           .outbox = self.delivery.open(),
           .dead = self.delivery.dead()};
 }

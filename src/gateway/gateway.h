@@ -48,6 +48,7 @@ struct QueueDepths {
   std::int64_t inbound = 0;  // being journalled
   std::int64_t turns = 0;    // queued or running
   std::int64_t running = 0;
+  std::int64_t stored = 0;  // of those queued: in the store alone, memory's share is full
   std::int64_t outbox = 0;  // not yet sent
   std::int64_t dead = 0;
 };
@@ -96,7 +97,7 @@ class Gateway final : public Inbox {
   explicit Gateway(Parts parts);
   ~Gateway() override;
 
-  // Takes up what recovery queued again, starts the channels and the delivery.
+  // Takes up what recovery queued again, starts the channels and the delivery. May be called again after a failure.
   Task<Result<>> start();
 
   // Inbox: the channels' side.

@@ -275,10 +275,11 @@ TEST_F(StoreTest, RecoveryDropsDirectTurnsWhoseAskerIsGoneButKeepsKeyedOnes) {
   auto report = recover(*db, 0, 2);
   EXPECT_EQ(report->cancelled, 1);
   EXPECT_EQ(report->requeued, 1);
-  auto queued = queued_turns(*db, 0, 10);
+  auto queued = queued_turns(*db, 0, k->turn_id, 10);
   ASSERT_EQ(queued->size(), 1U);
   EXPECT_EQ(queued->front().id, k->turn_id);
   EXPECT_EQ(queued->front().request, "{}");
+  EXPECT_TRUE(queued_turns(*db, 0, k->turn_id - 1, 10)->empty()) << "its asker is here";
 }
 
 TEST_F(StoreTest, AKeyedTurnThatRecoveryGivesUpFreesItsKey) {

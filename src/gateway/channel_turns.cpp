@@ -190,7 +190,8 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
   AgentPtr agent = runner.agent_for(row);
   request.messages = runner.conversation(agent, history, std::move(messages));
   const auto live =
-      std::make_shared<LiveAnswer>(parts.executor, delivery, *parts.store, *parts.clock, row, parts.live_times);
+      std::make_shared<LiveAnswer>(parts.executor, delivery, *parts.store, *parts.clock, row,
+                                   !row.direct && runner.takes_files(agent, parts.attachments), parts.live_times);
   turn_tasks.spawn("live answer", LiveAnswer::run(live));
   struct Stop {  // a turn that is cancelled right here has started it after the group was told to end
     LiveAnswer& live;

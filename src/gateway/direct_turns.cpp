@@ -94,7 +94,8 @@ Task<std::expected<DirectAnswer, DirectFailure>> Gateway::run_direct(DirectTurn 
       std::int64_t id;
       bool armed = true;
       ~CancelGuard() {
-        if (armed) self.turn_tasks.spawn("cancel turn", self.runner.cancel(id, "the asker went away"));
+        const char* why = self.cut_off.is_set() ? "the gateway ended while the asker waited" : "the asker went away";
+        if (armed) self.turn_tasks.spawn("cancel turn", self.runner.cancel(id, why));
         self.turn_ended.pulse();
       }
     } guard{self, id};
@@ -123,6 +124,12 @@ Task<TurnOutcome> Gateway::Impl::run_to_end(DirectRun run, ReplySink& sink) {
       co_return refused;
     }
   }
+  struct Unkeyed {
+    std::int64_t& count;
+    const int one;
+    Unkeyed(std::int64_t& c, bool counts) : count(c), one(counts ? 1 : 0) { count += one; }
+    ~Unkeyed() { count -= one; }
+  } counted(unkeyed, run.request.turn == 0);
   run.request.messages = runner.conversation(run.agent, run.history, std::move(run.messages));
   TurnOutcome outcome = co_await runner.ask(run.agent, std::move(run.request), run.turn_id, sink);
   (void)co_await runner.finish(run.turn_id, outcome);

@@ -21,6 +21,7 @@ Gateway::Impl::Impl(Parts p, Inbox& inbox)
       delivery(parts.executor, *parts.clock, *parts.store, parts.config->gateway.max_backlog_age, counters,
                parts.on_bug),
       turn_ended(parts.executor),
+      cut_off(parts.executor),
       host(parts.executor, inbox, delivery, parts.self, parts.on_bug),
       turn_tasks(parts.executor, parts.on_bug) {
   host.change(std::move(parts.channels), {});
@@ -123,7 +124,14 @@ std::uint64_t Gateway::progress() const {
   return c.pieces + c.turns_finished + c.turns_failed + c.turns_cancelled + c.replies_sent + c.delivery_errors;
 }
 
-Task<bool> Gateway::end_turns(Deadline deadline) { co_return co_await impl_->turn_tasks.stop(deadline); }
+Task<bool> Gateway::end_turns(Deadline deadline) {
+  impl_->cut_off.set();
+  bool ended = co_await impl_->turn_tasks.stop(deadline);
+  while (impl_->scheduler.running() > 0 && !deadline.expired()) co_await impl_->turn_ended.wait(deadline);
+  co_return ended && impl_->scheduler.running() == 0;
+}
+
+Event& Gateway::cut_off() { return impl_->cut_off; }
 
 Task<> Gateway::settle_turns() { (void)co_await impl_->turn_tasks.join(); }
 
@@ -146,6 +154,7 @@ QueueDepths Gateway::depths() const {
   return {.inbound = self.inbound,
           .turns = static_cast<std::int64_t>(self.scheduler.waiting()) + self.scheduler.running() + self.backlog.count,
           .running = self.scheduler.running(),
+          .unkeyed = self.unkeyed,
           .stored = self.backlog.count,
           .outbox = self.delivery.open(),
           .dead = self.delivery.dead()};

@@ -70,11 +70,13 @@ struct Gateway::Impl {
   bool backlog_found = false;  // what recovery left; from then on it is kept up to date here
   Event refill_due;
   std::int64_t inbound = 0;
+  std::int64_t unkeyed = 0;  // running, without a key
   TurnScheduler scheduler;
   TurnRunner runner;
   Delivery delivery;
   std::unordered_map<std::string, std::shared_ptr<Keyed>> keyed;
   Event turn_ended;
+  Event cut_off;
   ChannelHost host;
   TaskGroup turn_tasks;  // last: ends before what it uses
 };

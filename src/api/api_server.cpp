@@ -1,5 +1,6 @@
 #include "api/api_server.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include "api/metrics.h"
@@ -40,7 +41,12 @@ std::string_view host_name(std::string_view value) {
 }
 
 bool is_loopback_name(std::string_view name) {
-  return name == "localhost" || name == "::1" || name.starts_with("127.") || name.ends_with(".localhost");
+  if (name == "localhost" || name.ends_with(".localhost")) return true;
+  const std::string address(name);
+  in_addr v4{};
+  if (::inet_pton(AF_INET, address.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == IN_LOOPBACKNET;
+  in6_addr v6{};
+  return ::inet_pton(AF_INET6, address.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
 // A page of the web must not reach a loopback API through the person's browser, neither directly (Origin) nor by a name

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include "api/api_test_support.h"
 #include "gateway/gateway_test_support.h"
 
 namespace talaria {
 namespace {
+
+using test::RecordedExchange;
 
 TEST(KeyRing, OnlyTheWholeKeyIsAccepted) {
   const KeyRing ring({"first-key", "second"});
@@ -20,25 +23,6 @@ TEST(KeyRing, AnEmptyKeyIsNoKey) {
   EXPECT_FALSE(KeyRing({""}).accepts(""));
   EXPECT_FALSE(KeyRing({}).accepts(""));
 }
-
-class RecordedExchange final : public HttpExchange {
- public:
-  explicit RecordedExchange(asio::any_io_executor executor) : gone_(executor) {}
-  Task<bool> send(HttpResponse given) override {
-    EXPECT_FALSE(std::exchange(answered, true));
-    response = std::move(given);
-    co_return true;
-  }
-  Task<bool> begin(HttpResponse) override { co_return false; }
-  Task<bool> write(std::string_view) override { co_return false; }
-  Task<bool> end() override { co_return false; }
-  Event& client_gone() override { return gone_; }
-  bool answered = false;
-  HttpResponse response;
-
- private:
-  Event gone_;
-};
 
 class RecordingEndpoint final : public HookEndpoint {
  public:
@@ -117,6 +101,34 @@ TEST_F(HookRoute, WhileStartingAndDrainingTheSenderIsToldToComeAgain) {
     EXPECT_NE(draining.headers.get("Retry-After"), "");
     EXPECT_TRUE(endpoint.seen.empty());
   });
+}
+
+class HostCheck : public test::GatewayTest {
+ protected:
+  int status_for(const std::string& host) {
+    int status = 0;
+    run([&](test::World&) -> Task<> {
+      ApiRouter router(
+          KeyRing({}),
+          {.state = [] { return std::string_view("running"); }, .ready = [] { return true; }, .status = {}}, true);
+      HttpRequest request{.method = "GET", .target = "/healthz", .headers = {}, .body = {}};
+      request.headers.set("Host", host);
+      RecordedExchange exchange(co_await asio::this_coro::executor);
+      co_await router.handle(std::move(request), exchange);
+      status = exchange.response.status;
+    });
+    return status;
+  }
+};
+
+TEST_F(HostCheck, OnlyNamesOfThisMachineReachALoopbackApi) {
+  for (const char* host : {"127.0.0.1:8642", "127.0.0.1", "127.8.9.10:1", "localhost", "localhost:8642",
+                           "app.localhost:1", "[::1]:8642", "[0:0:0:0:0:0:0:1]"})
+    EXPECT_EQ(status_for(host), 200) << host;
+  for (const char* host :
+       {"127.0.0.1.evil.com", "127.0.0.1.evil.com:8642", "127.evil", "127.0.0.1@evil.com", "evil.com", "128.0.0.1",
+        "[::2]:1", "notlocalhost", "localhost.evil.com", "[127.0.0.1.evil.com]"})
+    EXPECT_EQ(status_for(host), 403) << host;
 }
 
 }  // namespace

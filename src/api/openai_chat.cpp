@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/json.hpp>
 
 #include "base/random.h"
 #include "net/sse.h"
+#include "runtime/race.h"
 
 namespace talaria {
 namespace json = boost::json;
@@ -146,20 +146,45 @@ class Buffer final : public ReplySink {
   bool gone = false;
 };
 
+DirectFailure stop_failure() {
+  return {ErrorKind::unavailable, "the gateway is shutting down; try again in a moment", {}};
+}
+
+// Until a stop cuts off the turns that run. One with a key is told by the gateway how to come by its answer.
+Task<> until_cut_off(Gateway& gateway, bool keyed) {
+  if (keyed) co_await sleep_until(Deadline::never());
+  (void)co_await gateway.cut_off().wait();
+}
+
 Task<> whole(Gateway& gateway, ChatCall call, HttpExchange& exchange) {
-  using asio::experimental::awaitable_operators::operator||;
   const std::string model = call.turn.agent;
+  const bool keyed = !call.turn.idempotency_key.empty();
   Silent silent;
-  // Whichever ends first cancels the other: a client that leaves takes its turn along.
-  auto first = co_await (gateway.run_direct(std::move(call.turn), silent) || exchange.client_gone().wait());
-  if (first.index() != 0) co_return;
-  const auto& result = std::get<0>(first);
-  co_await exchange.send(result ? response_of(*result, model, now_seconds()) : response_of(result.error()));
+  std::optional<std::expected<DirectAnswer, DirectFailure>> result;
+  bool answered = false;
+  const auto run = [&]() -> Task<> { result.emplace(co_await gateway.run_direct(std::move(call.turn), silent)); };
+  const auto leave = [&]() -> Task<> { (void)co_await exchange.client_gone().wait(); };
+  const auto cut = [&]() -> Task<> {
+    co_await until_cut_off(gateway, keyed);
+    answered = true;
+    co_await exchange.send(response_of(stop_failure()));
+  };
+  // Whichever ends first cancels the others: a client that leaves takes its turn along, and one that is told that we
+  // end does not wait for its agent's end.
+  co_await race(run(), leave(), cut());
+  if (!result || answered) co_return;
+  co_await exchange.send(*result ? response_of(**result, model, now_seconds()) : response_of(result->error()));
 }
 
 Task<> run_into(Gateway& gateway, DirectTurn turn, std::shared_ptr<Buffer> buffer) {
   auto result = co_await gateway.run_direct(std::move(turn), *buffer);
-  buffer->outcome.emplace(std::move(result));
+  if (!buffer->outcome) buffer->outcome.emplace(std::move(result));
+  buffer->wake.set();
+}
+
+Task<> watch_end(Gateway& gateway, bool keyed, std::shared_ptr<Buffer> buffer) {
+  co_await until_cut_off(gateway, keyed);
+  if (!buffer->outcome) buffer->outcome.emplace(std::unexpected(stop_failure()));
   buffer->wake.set();
 }
 
@@ -176,6 +201,7 @@ Task<> stream(Gateway& gateway, ChatCall call, HttpExchange& exchange) {
   const std::string id = "chatcmpl-" + random_id(16);  // the turn's number is not known before its first words
   auto buffer = std::make_shared<Buffer>(executor);
   TaskGroup tasks(executor);
+  tasks.spawn("end", watch_end(gateway, !call.turn.idempotency_key.empty(), buffer));
   tasks.spawn("turn", run_into(gateway, std::move(call.turn), buffer));
   tasks.spawn("watch", watch(exchange, buffer));
 

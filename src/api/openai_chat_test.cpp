@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "api/api_test_support.h"
+#include "gateway/gateway_test_support.h"
+
 namespace talaria {
 namespace {
 
@@ -57,6 +60,75 @@ TEST(ChatCall, EveryMistakeNamesItsField) {
 TEST(ChatCall, NullMeansAbsent) {
   EXPECT_TRUE(parse(
       R"({"model":"m","messages":[{"role":"user","content":"x"}],"stream":null,"n":null,"user":null,"tools":[]})"));
+}
+
+// What clients hear whose turns a stop cuts off.
+class ChatAtAStop : public test::GatewayTest {
+ protected:
+  using Exchange = test::RecordedExchange;
+  static HttpRequest request(bool streams) {
+    HttpRequest request;
+    request.body =
+        fmt::format(R"({{"model":"default","stream":{},"messages":[{{"role":"user","content":"x"}}]}})", streams);
+    return request;
+  }
+  // A call whose turn runs; the story ends it.
+  void run_call(bool streams, std::function<Task<>(test::World&, Exchange&, TaskGroup&)> story) {
+    run([=](test::World& w) -> Task<> {
+      const auto executor = co_await asio::this_coro::executor;
+      w.agent->go.reset();
+      Exchange exchange(executor);
+      TaskGroup calls(executor, [](std::string_view, std::string_view what) { ADD_FAILURE() << what; });
+      calls.spawn("call", chat_completions(*w.gateway, request(streams), exchange));
+      while (w.agent->running < 1) co_await w.agent->begun.wait();
+      co_await story(w, exchange, calls);
+      EXPECT_TRUE(co_await calls.stop(Deadline::in(Millis{5'000})));
+      EXPECT_EQ(w.agent->running, 0);
+      EXPECT_EQ(w.gateway->depths().unkeyed, 0);
+    });
+  }
+  void run_stop(bool streams) {
+    run_call(streams, [](test::World& w, Exchange& exchange, TaskGroup&) -> Task<> {
+      EXPECT_EQ(w.gateway->depths().unkeyed, 1);
+      w.gateway->begin_drain();
+      EXPECT_TRUE(co_await w.gateway->end_turns(Deadline::in(Millis{5'000})));
+      EXPECT_TRUE(exchange.answered);
+      EXPECT_EQ(exchange.response.status, 503);
+      EXPECT_NE(exchange.response.headers.get("Retry-After"), "");
+      EXPECT_EQ(w.agent->running, 0);
+      co_await w.gateway->settle_turns();
+      auto turn = co_await w.store.read([](Database& db) -> Result<std::string> {
+        auto row = db.prepare("SELECT state || ': ' || error FROM turn");
+        (void)row->step();
+        return row->text(0);
+      });
+      EXPECT_EQ(*turn, "cancelled: the gateway ended while the asker waited");
+    });
+  }
+};
+
+TEST_F(ChatAtAStop, AWholeAnswerIsA503) { run_stop(false); }
+TEST_F(ChatAtAStop, AStreamThatHasNotBegunIsA503) { run_stop(true); }
+
+TEST_F(ChatAtAStop, AStreamThatHasBegunEndsWithAnError) {
+  prepare = [](test::World& w) { w.agent->pieces = {"one", "two"}; };
+  run_call(true, [](test::World& w, Exchange& exchange, TaskGroup&) -> Task<> {
+    w.agent->go.set();
+    while (exchange.streamed.find("one") == std::string::npos) co_await sleep_for(Millis{1});
+    w.gateway->begin_drain();
+    EXPECT_TRUE(co_await w.gateway->end_turns(Deadline::in(Millis{5'000})));
+    EXPECT_NE(exchange.streamed.find("shutting down"), std::string::npos) << exchange.streamed;
+    EXPECT_TRUE(exchange.ended);
+  });
+}
+
+TEST_F(ChatAtAStop, ACancelledCallIsNoInternalError) {
+  for (const bool streams : {false, true}) {
+    run_call(streams, [](test::World&, Exchange& exchange, TaskGroup& calls) -> Task<> {
+      EXPECT_TRUE(co_await calls.stop(Deadline::in(Millis{5'000})));
+      EXPECT_FALSE(exchange.answered);
+    });
+  }
 }
 
 }  // namespace

@@ -30,10 +30,19 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
+// True: `text` has more than `max` units. Looks at no more of it than that takes.
+bool is_longer(TextUnit unit, std::string_view text, std::size_t max) {
+  // No unit takes more than 3 bytes; a code point that the prefix ends in counts as whole, as it does in `text`.
+  return text.size() > max && length_in(unit, text.substr(0, 3 * max + 4)) > max;
+}
+
 // Collects lines into messages; knows the code block it is in.
 class Pieces {
  public:
-  Pieces(std::size_t max, TextUnit unit) : max_(max), unit_(unit) {}
+  Pieces(std::size_t max, TextUnit unit, std::size_t most) : max_(max), unit_(unit), most_(most) {}
+
+  // What follows is in none of the pieces that are wanted.
+  [[nodiscard]] bool full() const { return pieces_.size() >= most_; }
 
   void add_line(std::string_view line) {
     const auto fence = code_fence(line);
@@ -54,7 +63,7 @@ class Pieces {
   }
 
   std::vector<std::string> finish() {
-    flush();
+    if (!full()) flush();
     return std::move(pieces_);
   }
 
@@ -79,14 +88,16 @@ class Pieces {
   }
 
   void add_text(std::string_view line) {
-    if (!fits(line, 0) && !blank_) flush();
-    while (!fits(line, 0)) {
-      const auto n = split_point(line, max_ - size_with(0), unit_);
-      append(line.substr(0, n));
-      line.remove_prefix(n);
+    std::size_t left = length(line);  // counted once: the line may be all of a long text
+    if (size_with(left) > max_ && !blank_) flush();
+    while (size_with(left) > max_ && !full()) {
+      const auto piece = line.substr(0, split_point(line, max_ - size_with(0), unit_));
+      append(piece);
+      left -= length(piece);
+      line.remove_prefix(piece.size());
       flush();
     }
-    append(line);
+    if (!full()) append(line);
   }
 
   // Ends the message; in a code block the next one opens it again.
@@ -102,6 +113,7 @@ class Pieces {
 
   std::size_t max_;
   TextUnit unit_;
+  std::size_t most_;
   std::vector<std::string> pieces_;
   std::string current_;
   std::size_t current_length_ = 0;  // in units
@@ -156,7 +168,7 @@ std::size_t utf16_offset(std::string_view text, std::size_t n) {
 
 std::size_t split_point(std::string_view text, std::size_t max, TextUnit unit) {
   max = std::max<std::size_t>(max, 4);
-  if (text.size() <= max || length_in(unit, text) <= max) return text.size();
+  if (!is_longer(unit, text, max)) return text.size();
   std::size_t after_blank = 0;
   std::size_t blank_units = 0;
   std::size_t after_grapheme = 0;
@@ -206,10 +218,10 @@ std::string_view code_fence(std::string_view line) {
   return line.substr(0, end);
 }
 
-std::vector<std::string> split_text(std::string_view text, std::size_t max, TextUnit unit) {
+std::vector<std::string> split_text(std::string_view text, std::size_t max, TextUnit unit, std::size_t most) {
   const std::string valid = replace_invalid_utf8(text);
-  Pieces pieces(std::max<std::size_t>(max, 64), unit);
-  for (std::string_view rest = valid; !rest.empty();) pieces.add_line(take_line(rest));
+  Pieces pieces(std::max<std::size_t>(max, 64), unit, most);
+  for (std::string_view rest = valid; !rest.empty() && !pieces.full();) pieces.add_line(take_line(rest));
   return pieces.finish();
 }
 

@@ -8,6 +8,7 @@
 // platform does.
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,9 +35,9 @@ enum class TextUnit { bytes, utf16 };
 
 // Splits Markdown into messages of at most `max` units (less than 64 counts as 64), at line ends where possible. A code
 // block cut in two is closed at the end of one message and opened again, with its language, in the next. The newline at
-// a cut goes. Invalid UTF-8 is replaced first.
+// a cut goes. Invalid UTF-8 is replaced first. Of many messages only the first `most` are made.
 [[nodiscard]] std::vector<std::string> split_text(std::string_view text, std::size_t max,
-                                                  TextUnit unit = TextUnit::bytes);
+                                                  TextUnit unit = TextUnit::bytes, std::size_t most = SIZE_MAX);
 
 // A line that opens or closes a fenced code block (CommonMark 4.5): its fence, "```" or "~~~~"; empty for any other
 // line. Fences of more than 16 characters are taken for ordinary text.

@@ -6,6 +6,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <boost/asio.hpp>
+#include <ctime>
 #include <numeric>
 
 #include "channel/text_samples.h"
@@ -58,6 +59,44 @@ RC_GTEST_PROP(Utf16, EveryPieceFits, ()) {
   const auto limit = *rc::gen::inRange<std::size_t>(64, 200);
   for (const auto& piece : split_text(join(lines, "\n"), limit, TextUnit::utf16))
     RC_ASSERT(length_in(TextUnit::utf16, piece) <= limit);
+}
+
+RC_GTEST_PROP(SplitText, TheFirstPiecesAreThoseOfTheWholeText, ()) {
+  const auto lines = *rc::gen::container<std::vector<std::string>>(
+      rc::gen::oneOf(test::any_text(), rc::gen::element<std::string>("```", "~~~", "", "plain words here")));
+  const auto limit = *rc::gen::inRange<std::size_t>(64, 200);
+  auto all = split_text(join(lines, "\n"), limit, TextUnit::utf16);
+  const auto most = *rc::gen::inRange<std::size_t>(1, 4);
+  all.resize(std::min(all.size(), most));
+  RC_ASSERT(split_text(join(lines, "\n"), limit, TextUnit::utf16, most) == all);
+}
+
+// One cut after the other, each from the whole rest.
+RC_GTEST_PROP(Utf16, ALongLineIsCutAsByRepeatedSplitPoints, ()) {
+  std::string line = replace_invalid_utf8(join(*rc::gen::container<std::vector<std::string>>(test::one_grapheme())));
+  std::erase_if(line, [](char c) { return c == '\n' || c == '`' || c == '~'; });
+  const auto limit = *rc::gen::inRange<std::size_t>(64, 100);
+  std::vector<std::string> cut;
+  for (std::string_view rest = line; !rest.empty();) {
+    const auto n = split_point(rest, limit, TextUnit::utf16);
+    if (rest.substr(0, n).find_first_not_of(" \t") != rest.npos) cut.emplace_back(rest.substr(0, n));
+    rest.remove_prefix(n);
+  }
+  RC_ASSERT(split_text(line, limit, TextUnit::utf16) == cut);
+}
+
+TEST(Utf16, TheTimeOfACutGrowsWithTheTextAlone) {
+  const auto cpu = [](std::size_t size) {
+    const std::string text(size, 'x');
+    timespec before{}, after{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+    EXPECT_EQ(split_text(text, 4'000, TextUnit::utf16).size(), (size + 3'999) / 4'000);
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+    return static_cast<double>(after.tv_sec - before.tv_sec) +
+           1e-9 * static_cast<double>(after.tv_nsec - before.tv_nsec);
+  };
+  const double one = cpu(256 * 1024);
+  EXPECT_LT(cpu(16 * 256 * 1024), 50 * one);
 }
 
 TEST(SplitPoint, NeverCutsAGrapheme) {

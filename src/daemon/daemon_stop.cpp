@@ -217,8 +217,13 @@ Task<> Daemon::drain_turns(Stopping& stopping) {
       stop_guard_.set_deadline(Deadline(stopping.budget.guard()));
     }
   }
-  cut_off_ = static_cast<int>(gateway_->depths().running);
-  if (cut_off_ > 0) log::warning("{} running turns are cut off; the next start runs them again", cut_off_);
+  const QueueDepths left = gateway_->depths();
+  cut_off_ = static_cast<int>(left.running);
+  if (left.running > left.unkeyed)
+    log::warning("{} running turns are cut off; the next start runs them again", left.running - left.unkeyed);
+  if (left.unkeyed > 0)
+    log::warning("{} running turns without an Idempotency-Key are cut off for good; who waits for them is told so",
+                 left.unkeyed);
 }
 
 // A turn has ended a moment before its answer is on its way: every client gets it but those of turns that still run.

@@ -74,6 +74,13 @@ AnswerFiles find_answer_files(std::string_view answer) {
   return found;
 }
 
+std::string text_to_show(std::string_view unfinished) {
+  const std::size_t last = unfinished.rfind('\n') + 1;  // npos + 1 = 0
+  const auto line = unfinished.substr(last);
+  if (line.starts_with(prefix) || prefix.starts_with(line)) unfinished = unfinished.substr(0, last);
+  return find_answer_files(unfinished).text;
+}
+
 Result<Attachment> take_answer_file(const std::string& path, const std::vector<std::string>& roots,
                                     const std::string& directory) {
   int reason = 0;

@@ -18,6 +18,9 @@ struct AnswerFiles {
 };
 inline constexpr std::size_t max_answer_files = 10;
 [[nodiscard]] AnswerFiles find_answer_files(std::string_view answer);
+// What may be shown of an answer that is still being written: neither lines that name files nor a last one that may
+// become one.
+[[nodiscard]] std::string text_to_show(std::string_view unfinished);
 
 // Copies the file into `directory`. Blocking: for the store's thread. permission: not below any of the roots;
 // not_found; invalid: no regular file; limit: larger than max_attachment; unavailable: the copy can't be written now.

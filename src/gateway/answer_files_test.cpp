@@ -36,6 +36,18 @@ TEST(FindAnswerFiles, NoMoreThanTheLimit) {
   EXPECT_EQ(found.text, "MEDIA: /x\nMEDIA: /x");
 }
 
+TEST(TextToShow, HoldsBackALastLineThatMayNameAFile) {
+  const std::pair<const char*, const char*> cases[] = {{"", ""},
+                                                       {"Here", "Here"},
+                                                       {"ME", ""},
+                                                       {"MEDIA: /x", ""},
+                                                       {"MEDIA: /x\n", ""},
+                                                       {"Here:\nMED", "Here:\n"},
+                                                       {"Here:\nMEDIA: /x\nand", "Here:\nand"},
+                                                       {"Here:\nMEDIUM", "Here:\nMEDIUM"}};
+  for (const auto& [unfinished, shown] : cases) EXPECT_EQ(text_to_show(unfinished), shown) << unfinished;
+}
+
 class TakeAnswerFile : public GatewayTest {
  protected:
   TakeAnswerFile() : root((directory_ / "out").string()), kept((directory_ / "attachments").string()) {

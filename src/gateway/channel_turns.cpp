@@ -75,10 +75,10 @@ Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
                  event.message_id, event.route.conversation);
     co_return Accepted{};
   }
-  const bool full = self.scheduler.waiting() >= static_cast<std::size_t>(config.gateway.max_queued_turns);
-  if (self.draining || self.held || self.backlog_in_store || full) {
+  if (self.draining || self.held || self.backlog.any || !self.has_room()) {
     // It waits in the store, in order, until there is room in memory; a draining gateway leaves it to its successor.
-    self.backlog_in_store = true;
+    if (!std::exchange(self.backlog.any, true)) self.backlog.after = journalled->turn_id - 1;
+    ++self.backlog.count;
     co_return Accepted{};
   }
   self.enqueue({.id = journalled->turn_id,
@@ -113,22 +113,45 @@ Task<Result<Accepted>> Gateway::Impl::run_command(const Command& command, Inboun
 }
 
 void Gateway::Impl::enqueue(TurnRow row) {
-  last_loaded = std::max(last_loaded, row.id);
   auto ticket = scheduler.enqueue(row.session_key);
   std::string name = fmt::format("turn {}", row.id);
   turn_tasks.spawn(std::move(name), run_queued(std::move(row), std::move(ticket)));
 }
 
-// Loads queued turns, oldest first, until memory's share is full.
+bool Gateway::Impl::has_room() const {
+  return scheduler.waiting() < static_cast<std::size_t>(parts.config->gateway.max_queued_turns);
+}
+
+// Loads turns that wait in the store, oldest first, until memory's share is full. Writes are answered before reads:
+// what the read sees, accept() has put into the backlog before.
 Task<Result<>> Gateway::Impl::refill() {
   const int room = parts.config->gateway.max_queued_turns - static_cast<int>(scheduler.waiting());
   if (room <= 0) co_return Result<>{};
-  auto rows =
-      co_await parts.store->read([after = last_loaded, room](Database& db) { return queued_turns(db, after, room); });
+  auto rows = co_await parts.store->read(
+      [from = backlog, room](Database& db) { return queued_turns(db, from.after, from.recovered_upto, room); });
   if (!rows) co_return std::unexpected(rows.error());
-  backlog_in_store = rows->size() == static_cast<std::size_t>(room);
+  if (rows->size() == static_cast<std::size_t>(room)) {
+    backlog.after = rows->back().id;
+    backlog.count = std::max<std::int64_t>(backlog.count - room, 0);
+  } else {
+    backlog = {};
+  }
   for (TurnRow& row : *rows) enqueue(std::move(row));
   co_return Result<>{};
+}
+
+// Memory's share never stays empty while turns wait in the store, whoever made room in it.
+Task<> Gateway::Impl::keep_filled() {
+  Backoff backoff(Millis{200}, Millis{10'000});
+  for (;;) {
+    while (!needs_refill()) co_await refill_due.wait();
+    if (auto ok = co_await refill(); ok) {
+      backoff.reset();
+    } else {
+      log::error("backlog: {}", ok.error().what);
+      co_await sleep_for(backoff.next());
+    }
+  }
 }
 
 // queued → running, tried until the store takes it. False: the turn is not ours any more.
@@ -167,7 +190,8 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
   AgentPtr agent = runner.agent_for(row);
   request.messages = runner.conversation(agent, history, std::move(messages));
   const auto live =
-      std::make_shared<LiveAnswer>(parts.executor, delivery, *parts.store, *parts.clock, row, parts.live_times);
+      std::make_shared<LiveAnswer>(parts.executor, delivery, *parts.store, *parts.clock, row,
+                                   !row.direct && runner.takes_files(agent, parts.attachments), parts.live_times);
   turn_tasks.spawn("live answer", LiveAnswer::run(live));
   struct Stop {  // a turn that is cancelled right here has started it after the group was told to end
     LiveAnswer& live;
@@ -184,11 +208,6 @@ Task<> Gateway::Impl::run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Tic
   if (reply != 0) delivery.queued(row.route.channel, row.route.conversation);
   ticket.reset();
   turn_ended.pulse();
-  if (backlog_in_store && !refilling && !draining && !held && scheduler.waiting() == 0) {
-    refilling = true;
-    if (auto ok = co_await refill(); !ok) log::error("backlog: {}", ok.error().what);
-    refilling = false;
-  }
 }
 
 }  // namespace talaria

@@ -29,9 +29,7 @@ Task<std::expected<DirectAnswer, DirectFailure>> Gateway::run_direct(DirectTurn 
   if (!agent) co_return refuse(ErrorKind::not_found, fmt::format("there is no agent \"{}\"", turn.agent));
   if (turn.messages.empty()) co_return refuse(ErrorKind::invalid, "there is no message");
   if (self.draining) co_return refuse(ErrorKind::unavailable, "the gateway is shutting down; try again in a moment");
-  if (self.scheduler.waiting() >= static_cast<std::size_t>(config.gateway.max_queued_turns)) {
-    co_return refuse(ErrorKind::limit, "too many turns are waiting; try again in a moment");
-  }
+  if (!self.has_room()) co_return refuse(ErrorKind::limit, "too many turns are waiting; try again in a moment");
 
   const bool keyed = !turn.idempotency_key.empty();
   DirectTurnRow row;
@@ -96,7 +94,8 @@ Task<std::expected<DirectAnswer, DirectFailure>> Gateway::run_direct(DirectTurn 
       std::int64_t id;
       bool armed = true;
       ~CancelGuard() {
-        if (armed) self.turn_tasks.spawn("cancel turn", self.runner.cancel(id, "the asker went away"));
+        const char* why = self.cut_off.is_set() ? "the gateway ended while the asker waited" : "the asker went away";
+        if (armed) self.turn_tasks.spawn("cancel turn", self.runner.cancel(id, why));
         self.turn_ended.pulse();
       }
     } guard{self, id};
@@ -125,6 +124,12 @@ Task<TurnOutcome> Gateway::Impl::run_to_end(DirectRun run, ReplySink& sink) {
       co_return refused;
     }
   }
+  struct Unkeyed {
+    std::int64_t& count;
+    const int one;
+    Unkeyed(std::int64_t& c, bool counts) : count(c), one(counts ? 1 : 0) { count += one; }
+    ~Unkeyed() { count -= one; }
+  } counted(unkeyed, run.request.turn == 0);
   run.request.messages = runner.conversation(run.agent, run.history, std::move(run.messages));
   TurnOutcome outcome = co_await runner.ask(run.agent, std::move(run.request), run.turn_id, sink);
   (void)co_await runner.finish(run.turn_id, outcome);

@@ -12,11 +12,16 @@ RouteRow row_of(const Route& route) { return {route.channel, route.conversation,
 
 Gateway::Impl::Impl(Parts p, Inbox& inbox)
     : parts(std::move(p)),
-      scheduler(parts.executor, parts.config->gateway.max_concurrent_turns),
+      refill_due(parts.executor),
+      scheduler(parts.executor, parts.config->gateway.max_concurrent_turns,
+                [this] {
+                  if (needs_refill()) refill_due.pulse();
+                }),
       runner(*parts.clock, *parts.store, *parts.config, std::move(parts.agents), counters),
       delivery(parts.executor, *parts.clock, *parts.store, parts.config->gateway.max_backlog_age, counters,
                parts.on_bug),
       turn_ended(parts.executor),
+      cut_off(parts.executor),
       host(parts.executor, inbox, delivery, parts.self, parts.on_bug),
       turn_tasks(parts.executor, parts.on_bug) {
   host.change(std::move(parts.channels), {});
@@ -29,7 +34,14 @@ Task<Result<>> Gateway::start() {
   auto told = co_await impl_->parts.store->write(
       [now = impl_->parts.clock->now()](Database& db) { return tell_return(db, "I am back.", now); });
   if (!told) co_return std::unexpected(told.error());
-  if (auto ok = co_await impl_->refill(); !ok) co_return ok;
+  if (!impl_->backlog_found) {
+    auto queued = co_await impl_->parts.store->read([](Database& db) { return count_queued_turns(db); });
+    if (!queued) co_return std::unexpected(queued.error());
+    impl_->backlog = {.any = true, .after = 0, .recovered_upto = queued->newest, .count = queued->count};
+    if (auto ok = co_await impl_->refill(); !ok) co_return ok;
+    impl_->backlog_found = true;
+    impl_->turn_tasks.spawn("backlog", impl_->keep_filled());
+  }
   if (auto ok = co_await impl_->delivery.start(); !ok) co_return ok;
   impl_->host.start();
   co_return Result<>{};
@@ -112,7 +124,14 @@ std::uint64_t Gateway::progress() const {
   return c.pieces + c.turns_finished + c.turns_failed + c.turns_cancelled + c.replies_sent + c.delivery_errors;
 }
 
-Task<bool> Gateway::end_turns(Deadline deadline) { co_return co_await impl_->turn_tasks.stop(deadline); }
+Task<bool> Gateway::end_turns(Deadline deadline) {
+  impl_->cut_off.set();
+  bool ended = co_await impl_->turn_tasks.stop(deadline);
+  while (impl_->scheduler.running() > 0 && !deadline.expired()) co_await impl_->turn_ended.wait(deadline);
+  co_return ended && impl_->scheduler.running() == 0;
+}
+
+Event& Gateway::cut_off() { return impl_->cut_off; }
 
 Task<> Gateway::settle_turns() { (void)co_await impl_->turn_tasks.join(); }
 
@@ -133,8 +152,10 @@ bool Gateway::draining() const { return impl_->draining; }
 QueueDepths Gateway::depths() const {
   const Impl& self = *impl_;
   return {.inbound = self.inbound,
-          .turns = static_cast<std::int64_t>(self.scheduler.waiting()) + self.scheduler.running(),
+          .turns = static_cast<std::int64_t>(self.scheduler.waiting()) + self.scheduler.running() + self.backlog.count,
           .running = self.scheduler.running(),
+          .unkeyed = self.unkeyed,
+          .stored = self.backlog.count,
           .outbox = self.delivery.open(),
           .dead = self.delivery.dead()};
 }

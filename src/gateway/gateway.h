@@ -48,7 +48,9 @@ struct QueueDepths {
   std::int64_t inbound = 0;  // being journalled
   std::int64_t turns = 0;    // queued or running
   std::int64_t running = 0;
-  std::int64_t outbox = 0;  // not yet sent
+  std::int64_t unkeyed = 0;  // of those running: somebody waits, and no key finds the answer later
+  std::int64_t stored = 0;   // of those queued: in the store alone, memory's share is full
+  std::int64_t outbox = 0;   // not yet sent
   std::int64_t dead = 0;
 };
 
@@ -96,7 +98,7 @@ class Gateway final : public Inbox {
   explicit Gateway(Parts parts);
   ~Gateway() override;
 
-  // Takes up what recovery queued again, starts the channels and the delivery.
+  // Takes up what recovery queued again, starts the channels and the delivery. May be called again after a failure.
   Task<Result<>> start();
 
   // Inbox: the channels' side.
@@ -138,9 +140,10 @@ class Gateway final : public Inbox {
   [[nodiscard]] Event& turn_ended();
   // A number that grows with every sign of life: a piece of an answer, the end of a turn, a reply that left.
   [[nodiscard]] std::uint64_t progress() const;
-  // Interrupts the turns of channels and keyed ones; those of API clients end with their connections. False: some did
-  // not end in time.
+  // Interrupts the turns of channels and keyed ones. Those of clients end with their connections: whoever waits for one
+  // without a key is told so by cut_off(), which is set from then on. False: some did not end in time.
   Task<bool> end_turns(Deadline deadline);
+  [[nodiscard]] Event& cut_off();
   // Waits for what end_turns() left and for turns whose askers went: their rows are written. Takes as long as the
   // store. A turn that was cut off keeps its row `running`, which is the mark that recovery looks for.
   Task<> settle_turns();

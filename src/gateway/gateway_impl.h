@@ -23,7 +23,17 @@ namespace talaria {
 struct Gateway::Impl {
   Impl(Parts parts, Inbox& inbox);
 
+  // Turns that wait in the store, because memory's share was full when they came or the gateway started.
+  struct StoreBacklog {
+    bool any = false;
+    std::int64_t after = 0;           // all of them have higher ids
+    std::int64_t recovered_upto = 0;  // direct ones have ids up to this: later ones have their askers here
+    std::int64_t count = 0;           // for reports
+  };
+  [[nodiscard]] bool has_room() const;
+  [[nodiscard]] bool needs_refill() const { return backlog.any && !draining && !held && has_room(); }
   Task<Result<>> refill();
+  Task<> keep_filled();
   void enqueue(TurnRow row);
   Task<Result<Accepted>> run_command(const Command& command, InboundEvent event);
   Task<> run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Ticket> ticket);
@@ -56,15 +66,17 @@ struct Gateway::Impl {
   GatewayCounters counters;
   bool draining = false;
   bool held = false;  // channels' turns are left to the next run
-  bool refilling = false;
-  bool backlog_in_store = false;  // queued turns beyond those in memory
-  std::int64_t last_loaded = 0;   // id of the newest queued turn that was ever in memory
+  StoreBacklog backlog;
+  bool backlog_found = false;  // what recovery left; from then on it is kept up to date here
+  Event refill_due;
   std::int64_t inbound = 0;
+  std::int64_t unkeyed = 0;  // running, without a key
   TurnScheduler scheduler;
   TurnRunner runner;
   Delivery delivery;
   std::unordered_map<std::string, std::shared_ptr<Keyed>> keyed;
   Event turn_ended;
+  Event cut_off;
   ChannelHost host;
   TaskGroup turn_tasks;  // last: ends before what it uses
 };

@@ -228,7 +228,8 @@ TEST_F(GatewayTest, WhatDoesNotFitIntoMemoryWaitsInTheStoreInOrder) {
       const std::string who = i % 2 == 0 ? "even" : "odd";
       EXPECT_TRUE(co_await w.say(who, std::to_string(i), fmt::format("{:02}", i)));
     }
-    EXPECT_LE(w.gateway->depths().turns, 3 + 4) << "memory's share and the cap";
+    EXPECT_EQ(w.gateway->depths().turns, 20);
+    EXPECT_GE(w.gateway->depths().stored, 20 - (3 + 4)) << "memory has its share and the cap";
     w.agent->go.set();
     co_await w.until_sent(20);
     std::map<std::string, std::vector<std::string>> order;
@@ -236,6 +237,105 @@ TEST_F(GatewayTest, WhatDoesNotFitIntoMemoryWaitsInTheStoreInOrder) {
     for (const auto& [who, texts] : order) EXPECT_TRUE(std::ranges::is_sorted(texts)) << who;
     EXPECT_EQ(w.agent->runs, 20);
   });
+}
+
+// The queue is full of turns of the API: whatever becomes of them, a message that had to wait in the store is answered.
+class FullOfApiTurns : public GatewayTest {
+ protected:
+  struct Asker {
+    explicit Asker(asio::any_io_executor executor) : done(std::move(executor)) {}
+    Event done;
+    std::optional<std::expected<DirectAnswer, DirectFailure>> result;
+  };
+  // One runs, two wait; `keys`: they have idempotency keys.
+  void run_full(bool keys, std::function<Task<>(World&, TaskGroup&, std::deque<Asker>&)> story) {
+    run(
+        [keys, story](World& w) -> Task<> {
+          w.config.gateway.max_queued_turns = 2;
+          w.agent->go.reset();
+          const auto executor = co_await asio::this_coro::executor;
+          TaskGroup tasks(executor);
+          std::deque<Asker> askers;
+          for (const char* text : {"a", "b", "c"}) {
+            Asker& asker = askers.emplace_back(executor);
+            DirectTurn turn{.agent = "default", .messages = {{Role::user, text}}};
+            if (keys) turn.idempotency_key = text;
+            tasks.spawn("asker", direct(w, std::move(turn), asker.result, asker.done));
+            while (w.gateway->depths().turns < static_cast<int>(askers.size())) co_await sleep_for(Millis{1});
+          }
+          while (w.agent->running < 1) co_await w.agent->begun.wait();
+          EXPECT_TRUE(co_await w.say("alice", "1", "hello"));
+          EXPECT_EQ(w.gateway->depths().turns, 4) << "what waits in the store counts";
+          co_await story(w, tasks, askers);
+          co_await tasks.stop();
+        },
+        1);
+  }
+};
+
+TEST_F(FullOfApiTurns, AMessageIsAnsweredWhenTheyHaveEnded) {
+  run_full(false, [](World& w, TaskGroup&, std::deque<Asker>& askers) -> Task<> {
+    w.agent->go.set();
+    co_await w.until_sent(1);
+    for (Asker& asker : askers) {
+      EXPECT_TRUE(co_await asker.done.wait(Deadline::in(std::chrono::seconds(5))));
+      EXPECT_TRUE(asker.result && *asker.result);
+    }
+    EXPECT_EQ(w.agent->runs, 4);
+    EXPECT_EQ(w.gateway->depths().turns, 0);
+  });
+}
+
+TEST_F(FullOfApiTurns, KeyedOnesAreNotLoadedASecondTime) {
+  run_full(true, [](World& w, TaskGroup&, std::deque<Asker>& askers) -> Task<> {
+    w.agent->go.set();
+    co_await w.until_sent(1);
+    for (Asker& asker : askers) {
+      EXPECT_TRUE(co_await asker.done.wait(Deadline::in(std::chrono::seconds(5))));
+      EXPECT_TRUE(asker.result && *asker.result);
+    }
+    EXPECT_EQ(w.agent->runs, 4);
+  });
+}
+
+TEST_F(FullOfApiTurns, AMessageIsAnsweredWhenTheirAskersGo) {
+  run_full(false, [](World& w, TaskGroup& tasks, std::deque<Asker>&) -> Task<> {
+    co_await tasks.stop();
+    w.agent->go.set();
+    co_await w.until_sent(1);
+  });
+}
+
+TEST_F(FullOfApiTurns, AMessageIsAnsweredAlsoWhenTheStoreCouldNotBeReadAtFirst) {
+  run_full(false, [](World& w, TaskGroup&, std::deque<Asker>& askers) -> Task<> {
+    EXPECT_TRUE(co_await w.store.write([](Database& db) { return db.exec("ALTER TABLE session RENAME TO hidden"); }));
+    w.agent->go.set();
+    for (Asker& asker : askers) EXPECT_TRUE(co_await asker.done.wait(Deadline::in(std::chrono::seconds(5))));
+    co_await sleep_for(Millis{50});
+    EXPECT_TRUE(w.channel->sent.empty());
+    EXPECT_TRUE(co_await w.store.write([](Database& db) { return db.exec("ALTER TABLE hidden RENAME TO session"); }));
+    co_await w.until_sent(1);
+  });
+}
+
+// The keyed turns of the program before are in the store when this one starts, more than fit.
+TEST_F(GatewayTest, KeyedTurnsOfABacklogThatDoesNotFitAreAllRun) {
+  run([](World& w) -> Task<> {
+    for (int i = 0; i < 7; ++i) {
+      const std::string key = std::to_string(i);
+      EXPECT_TRUE(co_await w.store.write([&](Database& db) {
+        return journal_direct(db, {.agent = "default", .prompt = key, .request = "", .idempotency_key = key},
+                              w.clock.now());
+      }));
+    }
+  });
+  prepare = [](World& w) { w.config.gateway.max_queued_turns = 2; };
+  run(
+      [](World& w) -> Task<> {
+        while (w.gateway->depths().turns > 0) co_await sleep_for(Millis{1});
+        EXPECT_EQ(w.agent->runs, 7);
+      },
+      1);
 }
 
 TEST_F(GatewayTest, AnOldBacklogIsSkippedAndListed) {

@@ -1,18 +1,20 @@
 #include "gateway/live_answer.h"
 
+#include "gateway/answer_files.h"
 #include "runtime/backoff.h"
 #include "runtime/log.h"
 
 namespace talaria {
 
 LiveAnswer::LiveAnswer(asio::any_io_executor executor, Delivery& delivery, Store& store, const WallClock& clock,
-                       const TurnRow& turn, LiveTimes times)
+                       const TurnRow& turn, bool names_files, LiveTimes times)
     : delivery_(delivery),
       store_(store),
       clock_(clock),
       turn_(turn.id),
       route_(turn.route),
       times_(times),
+      names_files_(names_files),
       shows_(delivery.can_edit(turn.route.channel)),
       more_(executor),
       ended_(executor) {}
@@ -63,6 +65,12 @@ Task<> LiveAnswer::show_pieces() {
 // False: this answer can't be shown any more before it is whole.
 Task<bool> LiveAnswer::show_now() {
   if (!delivery_.can_show(route_)) co_return true;
+  const std::size_t size = text_.size();
+  std::string text = names_files_ ? text_to_show(text_) : text_;
+  if (text.empty()) {
+    shown_ = size;
+    co_return true;
+  }
   if (row_.id == 0) {
     auto begun = co_await store_.write([turn = turn_, route = route_, now = clock_.now()](Database& db) {
       return begin_stream(db, turn, route, now);
@@ -73,11 +81,10 @@ Task<bool> LiveAnswer::show_now() {
     }
     row_ = std::move(*begun);
   }
-  const std::size_t size = text_.size();
   auto outcome =
       co_await delivery_.show({.outbox_id = row_.id,
                                .route = {route_.channel, route_.conversation, route_.thread, route_.reply_to},
-                               .text = text_,
+                               .text = std::move(text),
                                .may_be_repeat = row_.repeats > 0,
                                .edits = row_.platform_id,
                                .partial = true});

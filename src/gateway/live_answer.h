@@ -19,8 +19,9 @@ namespace talaria {
 
 class LiveAnswer final : public ReplySink, public std::enable_shared_from_this<LiveAnswer> {
  public:
+  // `names_files`: lines of the answer may name files to send along (gateway/answer_files.h); they are not shown.
   LiveAnswer(asio::any_io_executor executor, Delivery& delivery, Store& store, const WallClock& clock,
-             const TurnRow& turn, LiveTimes times = {});
+             const TurnRow& turn, bool names_files, LiveTimes times = {});
 
   void on_text(std::string_view piece) override;
   [[nodiscard]] bool wants_pieces() const override { return shows_; }
@@ -42,6 +43,7 @@ class LiveAnswer final : public ReplySink, public std::enable_shared_from_this<L
   const std::int64_t turn_;
   const RouteRow route_;
   const LiveTimes times_;
+  const bool names_files_;
   const bool shows_;  // else it only says that it is typing
   std::string text_;
   std::size_t shown_ = 0;  // bytes of the text

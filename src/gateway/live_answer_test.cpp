@@ -87,6 +87,42 @@ TEST_F(LiveAnswerTest, AFirstPieceOfUnknownFateAtTheEndMarksTheAnswerOfTheNextRu
   });
 }
 
+TEST_F(LiveAnswerTest, ALineThatNamesAFileIsNotShown) {
+  options.attachments = directory_ / "attachments";
+  options.attach_from = {"/srv"};
+  run([](World& world) -> Task<> {
+    world.channel->edits = true;
+    world.agent->pieces = {"Here:\n", "MED", "IA: /srv/report", ".pdf\n", "Enjoy"};
+    EXPECT_TRUE(co_await world.say("alice", "1", "report"));
+    co_await until_attempts(world, 1);
+    for (std::size_t n = 0; n < world.agent->pieces.size(); ++n) {
+      world.agent->next.pulse();
+      co_await sleep_for(Millis{20});
+    }
+    co_await world.until_sent(1);
+    EXPECT_GE(world.channel->attempts.size(), 3U);
+    for (const Reply& reply : world.channel->attempts)
+      if (reply.partial) EXPECT_EQ(reply.text.find("MED"), std::string::npos) << reply.text;
+  });
+}
+
+TEST_F(LiveAnswerTest, OfAnAnswerThatIsAFileAloneNothingIsShown) {
+  options.attachments = directory_ / "attachments";
+  options.attach_from = {"/srv"};
+  run([](World& world) -> Task<> {
+    world.channel->edits = true;
+    world.agent->pieces = {"MEDIA:", " /srv/report.pdf", "\n"};
+    EXPECT_TRUE(co_await world.say("alice", "1", "report"));
+    while (world.agent->running == 0) co_await world.agent->begun.wait();
+    for (std::size_t n = 0; n < world.agent->pieces.size(); ++n) {
+      co_await sleep_for(Millis{20});
+      world.agent->next.pulse();
+    }
+    co_await world.until_sent(1);
+    EXPECT_EQ(world.channel->attempts.size(), 1U) << world.channel->attempts[0].text;
+  });
+}
+
 TEST_F(LiveAnswerTest, AnAnswerThatIsReadyAtOnceIsSentWhole) {
   options.live.first_delay = Millis{60'000};
   run([](World& world) -> Task<> {

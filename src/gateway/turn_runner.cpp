@@ -91,9 +91,13 @@ Task<TurnOutcome> TurnRunner::ask(AgentPtr agent, AgentRequest request, std::int
   co_return outcome;
 }
 
+bool TurnRunner::takes_files(const AgentPtr& agent, const std::string& directory) {
+  return agent && !agent->settings.attach_from.empty() && !directory.empty();
+}
+
 Task<> TurnRunner::take_files(AgentPtr agent, std::int64_t turn_id, const std::string& directory,
                               TurnOutcome& outcome) {
-  if (!agent || agent->settings.attach_from.empty() || directory.empty() || !outcome.reply) co_return;
+  if (!takes_files(agent, directory) || !outcome.reply) co_return;
   AnswerFiles files = find_answer_files(outcome.reply->text);
   if (files.paths.empty()) co_return;
   std::vector<Attachment> taken;

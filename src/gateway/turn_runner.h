@@ -53,7 +53,9 @@ class TurnRunner {
   // Asks the agent; null: says that there is none any more. Never throws for what an agent did.
   Task<TurnOutcome> ask(AgentPtr agent, AgentRequest request, std::int64_t turn_id, ReplySink& sink);
 
-  // Takes the files that a channel's answer names into `directory`, where its agent may send any.
+  // Files that a channel's answer names are sent along: its agent may send some, and there is a directory to keep them.
+  [[nodiscard]] static bool takes_files(const AgentPtr& agent, const std::string& directory);
+  // Takes them into `directory`.
   Task<> take_files(AgentPtr agent, std::int64_t turn_id, const std::string& directory, TurnOutcome& outcome);
 
   // Writes the end of a turn; a failed one of a channel apologises in its chat. Returns the outbox row's id, 0 without

@@ -36,6 +36,7 @@ void TurnScheduler::grant_next() {
     ticket.granted_ = true;
     ticket.granted_event_.set();
   }
+  moved_();
 }
 
 void TurnScheduler::leave(Ticket& ticket) {

@@ -5,6 +5,7 @@
 // loop thread.
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -18,8 +19,9 @@ class TurnScheduler {
  public:
   class Ticket;
 
-  TurnScheduler(asio::any_io_executor executor, int max_running)
-      : executor_(std::move(executor)), max_running_(max_running) {}
+  // `moved` is called whenever fewer may wait than before: a ticket was granted or went, or the cap was changed.
+  TurnScheduler(asio::any_io_executor executor, int max_running, std::function<void()> moved)
+      : executor_(std::move(executor)), max_running_(max_running), moved_(std::move(moved)) {}
   TurnScheduler(const TurnScheduler&) = delete;
   TurnScheduler& operator=(const TurnScheduler&) = delete;
 
@@ -48,6 +50,7 @@ class TurnScheduler {
 
   asio::any_io_executor executor_;
   int max_running_;
+  std::function<void()> moved_;
   bool held_ = false;
   int running_ = 0;
   std::unordered_map<std::string, Lane> lanes_;

@@ -176,13 +176,23 @@ Result<std::int64_t> end_turn(Database& db, const TurnEnd& end, UnixMillis now) 
   return queue_turn_reply(db, end.turn_id, route, *end.reply, end.attachments, now);
 }
 
-Result<std::vector<TurnRow>> queued_turns(Database& db, std::int64_t after, int limit) {
+Result<QueuedTurns> count_queued_turns(Database& db) {
+  auto statement = db.prepare(
+      "SELECT count(*), coalesce(max(id), 0) FROM turn WHERE state IN ('queued', 'running') AND state = 'queued'");
+  if (!statement) return std::unexpected(statement.error());
+  auto row = statement->step();
+  if (!row) return std::unexpected(row.error());
+  return QueuedTurns{statement->integer(0), statement->integer(1)};
+}
+
+Result<std::vector<TurnRow>> queued_turns(Database& db, std::int64_t after, std::int64_t direct_upto, int limit) {
   auto statement = db.prepare(
       "SELECT t.id, t.session_id, s.key, t.direct, t.agent, t.attempts, t.prompt, t.request,"
       " t.channel, t.conversation, t.thread, t.reply_to FROM turn t LEFT JOIN session s ON s.id = t.session_id"
-      " WHERE t.state IN ('queued', 'running') AND t.state = 'queued' AND t.id > ?1 ORDER BY t.id LIMIT ?2");
+      " WHERE t.state IN ('queued', 'running') AND t.state = 'queued' AND t.id > ?1"
+      " AND (t.direct = 0 OR t.id <= ?2) ORDER BY t.id LIMIT ?3");
   if (!statement) return std::unexpected(statement.error());
-  statement->bind(after, limit);
+  statement->bind(after, direct_upto, limit);
   std::vector<TurnRow> turns;
   for (;;) {
     auto row = statement->step();

@@ -114,10 +114,17 @@ struct TurnEnd {
 // Those of them that have not ended.
 [[nodiscard]] Result<std::vector<std::int64_t>> open_turns_of(Database& db, const std::vector<std::int64_t>& ids);
 
-// Queued turns after `after`, oldest first.
-[[nodiscard]] Result<std::vector<TurnRow>> queued_turns(Database& db, std::int64_t after, int limit);
+// Queued turns after `after`, oldest first; of direct ones only those up to `direct_upto`.
+[[nodiscard]] Result<std::vector<TurnRow>> queued_turns(Database& db, std::int64_t after, std::int64_t direct_upto,
+                                                        int limit);
+struct QueuedTurns {
+  std::int64_t count = 0;
+  std::int64_t newest = 0;  // id; 0: there is none
+};
+[[nodiscard]] Result<QueuedTurns> count_queued_turns(Database& db);
 
-// Opening the store is recovery; the same after a clean stop, a SIGKILL and a power cut.
+// Opening the store is recovery; the same after a clean stop, a SIGKILL and a power cut. A turn that is parked,
+// cancelled or skipped frees its idempotency key.
 struct RecoveryReport {
   int requeued = 0;   // turns that were cut off and will run again
   int parked = 0;     // cut off for the third time: their chats are told

@@ -50,7 +50,7 @@ Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) 
     return std::unexpected(ok.error());
   }
   // Cut off for the last time: tell the chat, in the message that shows the beginning of the answer where there is one,
-  // then park.
+  // then park. Without an answer an idempotency key is free again, here and below.
   if (auto ok =
           step(streams,
                "UPDATE outbox SET state = CASE WHEN repeats > 0 THEN 'unknown' ELSE 'pending' END, body = ?1"
@@ -71,7 +71,8 @@ Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) 
     return std::unexpected(ok.error());
   }
   if (auto ok = step(report.parked,
-                     "UPDATE turn SET state = 'parked', ended_at = ?1, error = 'cut off too often'"
+                     "UPDATE turn SET state = 'parked', ended_at = ?1, error = 'cut off too often', request = NULL,"
+                     " idempotency_key = NULL"
                      " WHERE state IN ('queued', 'running') AND state = 'running' AND attempts >= ?2",
                      now, max_attempts);
       !ok) {
@@ -91,7 +92,8 @@ Result<RecoveryReport> recover(Database& db, UnixMillis oldest, UnixMillis now) 
     return std::unexpected(ok.error());
   }
   if (auto ok = step(report.skipped,
-                     "UPDATE turn SET state = 'cancelled', ended_at = ?1, error = 'older than gateway.max_backlog_age'"
+                     "UPDATE turn SET state = 'cancelled', ended_at = ?1, error = 'older than gateway.max_backlog_age',"
+                     " request = NULL, idempotency_key = NULL"
                      " WHERE state IN ('queued', 'running') AND queued_at < ?2",
                      now, oldest);
       !ok) {

@@ -76,19 +76,25 @@ void Store::serve() {
 }
 
 void Store::run_batch(std::vector<Pending>& batch) {
-  if (auto done = perform_all(batch); !done) {
+  if (auto done = perform_writes(batch); !done) {
     if (db_ && db_->in_transaction()) (void)db_->exec("ROLLBACK");
     for (auto& pending : batch) {
       if (pending.writes) pending.settle(done.error());
     }
   }
+  for (auto& pending : batch) {
+    if (pending.writes) continue;
+    steps_.fetch_add(1, std::memory_order_relaxed);
+    (void)pending.perform(db_.get());
+  }
 }
 
-Result<> Store::perform_all(std::vector<Pending>& batch) {
+Result<> Store::perform_writes(std::vector<Pending>& batch) {
   bool begun = false;
   for (auto& pending : batch) {
+    if (!pending.writes) continue;
     steps_.fetch_add(1, std::memory_order_relaxed);
-    if (!pending.writes || !db_) {
+    if (!db_) {
       (void)pending.perform(db_.get());
       continue;
     }
@@ -122,7 +128,11 @@ Store::Progress Store::progress() const {
 
 void Store::hand_back(std::vector<Pending> batch) {
   asio::post(executor_, [batch = std::move(batch)]() mutable {
-    for (auto& pending : batch) pending.resume();
+    for (const bool writes : {true, false}) {
+      for (auto& pending : batch) {
+        if (pending.writes == writes) pending.resume();
+      }
+    }
   });
 }
 

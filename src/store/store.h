@@ -2,9 +2,10 @@
 // The store: one SQLite database, one thread that owns it, group commit.
 //
 // The event loop never touches the database. It hands over jobs; the store's thread takes all that wait, runs them in
-// one transaction, commits once (one fsync for many messages) and hands all results back together. A job sees Database&
-// and returns a Result; a job that fails is rolled back alone, the others commit. When the commit itself fails (disk
-// full), every job of the batch hears it and nothing of it is stored.
+// one transaction, commits once (one fsync for many messages) and hands all results back together, those of writes
+// first. A job sees Database& and returns a Result; a job that fails is rolled back alone, the others commit. When the
+// commit itself fails (disk full), every write of the batch hears it and nothing of it is stored. Reads follow the
+// commit: what they see is on disk.
 
 #include <atomic>
 #include <chrono>
@@ -47,7 +48,7 @@ class Store {
   auto write(Job job) -> Task<std::invoke_result_t<Job, Database&>> {
     return submit<Job>(std::move(job), true);
   }
-  // The same without a transaction of its own, for queries.
+  // The same without a transaction, for queries: after the writes that were handed over before.
   template <class Job>
   auto read(Job job) -> Task<std::invoke_result_t<Job, Database&>> {
     return submit<Job>(std::move(job), false);
@@ -107,13 +108,14 @@ class Store {
           enqueue(std::move(pending));
         },
         asio::use_awaitable);
+    if (!shared->result) co_return fail(ErrorKind::internal, "the store did not perform the job");
     co_return std::move(*shared->result);
   }
 
   void enqueue(Pending pending);
   void serve();
   void run_batch(std::vector<Pending>& batch);
-  [[nodiscard]] Result<> perform_all(std::vector<Pending>& batch);
+  [[nodiscard]] Result<> perform_writes(std::vector<Pending>& batch);
   void hand_back(std::vector<Pending> batch);
 
   asio::any_io_executor executor_;

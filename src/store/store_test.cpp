@@ -5,7 +5,10 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <filesystem>
+#include <semaphore>
 
 #include "runtime/task_group.h"
 #include "store/journal.h"
@@ -113,6 +116,75 @@ TEST_F(StoreTest, AFailingJobIsRolledBackAlone) {
   EXPECT_EQ(one(*open(), "SELECT group_concat(message_id) FROM event"), "1,3");
 }
 
+// A full disk ends the transaction under the jobs' feet; a job that rolls it back stands in for it.
+TEST_F(StoreTest, ReadsOfABatchThatFailsAreAnsweredAndSeeNothingOfIt) {
+  run<int>([&](Store& store) -> Task<int> {
+    EXPECT_TRUE(co_await store.open(path()));
+    TaskGroup group(co_await asio::this_coro::executor);
+    int refused = 0;
+    std::vector<std::string> seen;
+    const auto write = [](Store& s, bool disk_full, int& count) -> Task<> {
+      auto done = co_await s.write([&](Database& db) -> Result<> {
+        if (auto j = journal_event(db, message("1"), "k", "a", 0, 1); !j) return std::unexpected(j.error());
+        if (!disk_full) return {};
+        (void)db.exec("ROLLBACK");
+        return fail(ErrorKind::unavailable, "database or disk is full");
+      });
+      if (!done) ++count;
+    };
+    const auto read = [](Store& s, std::vector<std::string>& answers) -> Task<> {
+      auto count =
+          co_await s.read([](Database& db) -> Result<std::string> { return one(db, "SELECT count(*) FROM event"); });
+      answers.push_back(count ? *count : count.error().what);
+    };
+    // Jobs that are handed over while this one runs share a batch.
+    std::binary_semaphore taken(0);
+    std::binary_semaphore go(0);
+    const auto hold = [](Store& s, std::binary_semaphore& t, std::binary_semaphore& g) -> Task<> {
+      (void)co_await s.read([&](Database&) -> Result<> {
+        t.release();
+        g.acquire();
+        return {};
+      });
+    };
+    group.spawn("hold", hold(store, taken, go));
+    co_await asio::post(asio::use_awaitable);
+    taken.acquire();
+    group.spawn("write", write(store, false, refused));
+    group.spawn("read", read(store, seen));
+    group.spawn("full", write(store, true, refused));
+    group.spawn("read", read(store, seen));
+    co_await asio::post(asio::use_awaitable);
+    go.release();
+    co_await group.join();
+    EXPECT_EQ(refused, 2);
+    EXPECT_EQ(seen, (std::vector<std::string>{"0", "0"}));
+    co_return 0;
+  });
+}
+
+TEST_F(StoreTest, AReadBehindAWriteThatFindsTheDatabaseLockedIsAnswered) {
+  run<int>([&](Store& store) -> Task<int> {
+    EXPECT_TRUE(co_await store.open(path()));
+    EXPECT_TRUE(co_await store.read([](Database& db) { return db.exec("PRAGMA busy_timeout = 50"); }));
+    auto other = Database::open(path());
+    EXPECT_TRUE((*other)->exec("BEGIN IMMEDIATE"));
+    TaskGroup group(co_await asio::this_coro::executor);
+    const auto write = [](Store& s) -> Task<> {
+      EXPECT_FALSE(co_await s.write([](Database& db) { return journal_event(db, message("1"), "k", "a", 0, 1); }));
+    };
+    const auto read = [](Store& s) -> Task<> {
+      EXPECT_TRUE(co_await s.read([](Database& db) { return count_outbox(db); }));
+    };
+    for (int i = 0; i < 20; ++i) {
+      group.spawn("write", write(store));
+      group.spawn("read", read(store));
+    }
+    co_await group.join();
+    co_return 0;
+  });
+}
+
 TEST_F(StoreTest, NothingIsStoredBeforeOpen) {
   const auto kind = run<ErrorKind>([&](Store& store) -> Task<ErrorKind> {
     auto done = co_await store.write([](Database& db) { return queue_reply(db, {}, "x", 1); });
@@ -203,10 +275,32 @@ TEST_F(StoreTest, RecoveryDropsDirectTurnsWhoseAskerIsGoneButKeepsKeyedOnes) {
   auto report = recover(*db, 0, 2);
   EXPECT_EQ(report->cancelled, 1);
   EXPECT_EQ(report->requeued, 1);
-  auto queued = queued_turns(*db, 0, 10);
+  auto queued = queued_turns(*db, 0, k->turn_id, 10);
   ASSERT_EQ(queued->size(), 1U);
   EXPECT_EQ(queued->front().id, k->turn_id);
   EXPECT_EQ(queued->front().request, "{}");
+  EXPECT_TRUE(queued_turns(*db, 0, k->turn_id - 1, 10)->empty()) << "its asker is here";
+}
+
+TEST_F(StoreTest, AKeyedTurnThatRecoveryGivesUpFreesItsKey) {
+  auto db = open();
+  const DirectTurnRow keyed{
+      .agent = "a", .prompt = "p", .request = "{}", .idempotency_key = "key", .request_digest = "d", .start_now = true};
+  auto first = journal_direct(*db, keyed, 1);
+  ASSERT_TRUE(first);
+  for (int attempt = 1; attempt < max_attempts; ++attempt) {
+    ASSERT_EQ(recover(*db, 0, 2)->requeued, 1);
+    EXPECT_TRUE(journal_direct(*db, keyed, 2)->known) << "it will run again";
+    ASSERT_TRUE(begin_turn(*db, first->turn_id, 0, 0, 2));
+  }
+  ASSERT_EQ(recover(*db, 0, 3)->parked, 1);
+  auto second = journal_direct(*db, keyed, 4);
+  ASSERT_TRUE(second);
+  EXPECT_FALSE(second->known);
+  EXPECT_NE(second->turn_id, first->turn_id);
+  EXPECT_EQ(recover(*db, /*oldest=*/5, 6)->skipped, 1);
+  EXPECT_FALSE(journal_direct(*db, keyed, 7)->known);
+  EXPECT_EQ(one(*db, "SELECT count(*) FROM turn WHERE request IS NOT NULL"), "1") << "kept only to run it again";
 }
 
 TEST_F(StoreTest, AKeyFindsItsTurnAndAFailedTurnFreesIt) {

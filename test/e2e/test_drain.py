@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -197,6 +198,31 @@ def test_who_had_just_connected_is_answered(tmp_path):
             assert {"Connection: close"} < set(head) and any(line.startswith("Retry-After: ") for line in head)
             return
     pytest.fail("this machine is too busy: ten times it took more than 0.3 s from a connection to the end of the listener")
+
+
+@pytest.mark.parametrize("key", [None, "a key"])
+def test_a_client_whose_turn_is_cut_off_is_told(tmp_path, key):
+    with gateway(tmp_path, "echo > there; exec sleep 600").start().wait_ready() as g:
+        told = []
+
+        def call():
+            body = json.dumps({"model": "default", "messages": [{"role": "user", "content": "hello"}]}).encode()
+            headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+            try:
+                with urllib.request.urlopen(urllib.request.Request(f"http://{g.status()['api']}/v1/chat/completions", body, headers), timeout=60) as answer:
+                    told.append((answer.status, None))
+            except urllib.error.HTTPError as refusal:
+                told.append((refusal.code, refusal.headers["Retry-After"]))
+
+        client = threading.Thread(target=call)
+        client.start()
+        wait_until((tmp_path / "there").exists, what="running agent")
+        assert stop(g)[0] == 0
+        client.join(10)
+        assert told == [(503, "1")]
+        assert "internal error" not in g.output(), g.output()
+        assert ("the next start runs them again" in g.output()) == bool(key), g.output()
+        assert ("cut off for good" in g.output()) == (not key), g.output()
 
 
 def test_a_second_signal_kills_agents_that_take_their_time(tmp_path):

@@ -157,6 +157,23 @@ def test_files_go_out_with_answers(tmp_path, telegram):
         assert [m.file for m in files] == [("sendDocument", "a.txt", b"some\0bytes"), ("sendDocument", "p.png", b"\x89PNG\r\n\x1a\n-")]
 
 
+def test_an_answer_that_turns_out_to_be_a_file_leaves_no_message_of_its_beginning(tmp_path, telegram):
+    """Cut off after its first words, the turn runs again and has nothing to say but the file."""
+    alice, out = telegram.person("Alice"), tmp_path / "out"
+    out.mkdir()
+    (out / "a.txt").write_bytes(b"bytes")
+    agent = command_agent(f"if [ -e {out}/second ]; then echo 'MEDIA: {out}/a.txt'; sleep 2; else touch {out}/second; echo working; exec sleep 60; fi")
+    with gateway(tmp_path, telegram, agent=agent + f'\nattach_from = ["{out}"]').start() as g:
+        g.wait_channel_up("tg")
+        telegram.say(alice, "go")
+        telegram.wait(lambda: telegram.texts(alice) == ["working"])
+        g.kill9()
+        g.start()
+        telegram.wait(lambda: [m.file for m in telegram.sent(alice)] == [("sendDocument", "a.txt", b"bytes")])
+        assert not any("MEDIA" in str(call.parameters) for call in telegram.of("editMessageText")), "the file's path was shown"
+        g.stop()
+
+
 def test_two_profiles_with_one_token(tmp_path, telegram):
     """The second reports and waits; it takes over when the first ends."""
     alice = telegram.person("Alice")

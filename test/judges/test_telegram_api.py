@@ -143,6 +143,10 @@ def test_what_the_bot_api_takes(api):
     assert "result" in call(api, "sendMessage", chat_id=alice.id, text="😀" * 2048)
     assert "result" in call(api, "sendMessage", chat_id=alice.id, text="x", reply_parameters={"message_id": 77, "allow_sending_without_reply": True})
     assert call(api, "sendChatAction", chat_id=alice.id, action="typing")["result"] is True
+    sent = api.sent(alice)[-1].id
+    assert call(api, "deleteMessage", chat_id=alice.id, message_id=sent)["result"] is True
+    assert len(api.sent(alice)) == 1
+    assert call(api, "deleteMessage", chat_id=alice.id, message_id=sent)["what"] == "Bad Request: message to delete not found"
 
 
 def test_chats_that_can_not_be_written_to(api):

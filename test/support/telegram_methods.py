@@ -213,6 +213,14 @@ class Methods:
         sent.text, sent.entities = text, entities
         return self._json(chat, sent)
 
+    def _do_deleteMessage(self, parameters, _):
+        chat = self._chat(parameters)
+        sent = next((m for m in self.messages if (m.chat, m.id) == (chat.id, parameters.get("message_id"))), None)
+        if sent is None:
+            raise Refusal(400, "Bad Request: message to delete not found")
+        self.messages.remove(sent)
+        return True
+
     def _do_sendChatAction(self, parameters, _):
         self._chat(parameters)
         return True

@@ -200,7 +200,11 @@ std::vector<std::string> IrcChannel::lines_for(const Reply& reply) const {
     prefix = std::string(asker) + ": ";
   }
   if (reply.may_be_repeat) prefix += "(may be a repeat) ";
-  auto texts = compose_lines(reply.text, prefix, {.bytes = text_room(session_->source_bytes(), target), .lines = 100});
+  std::string said = reply.text;
+  for (const Attachment& file : reply.attachments)
+    said +=
+        fmt::format("{}(file {} can't be sent on IRC)", said.empty() || said.ends_with('\n') ? "" : "\n", file.name);
+  auto texts = compose_lines(said, prefix, {.bytes = text_room(session_->source_bytes(), target), .lines = 100});
   std::vector<std::string> lines;
   for (auto& text : texts) {
     // Always with the colon: what is counted as room holds for every text.

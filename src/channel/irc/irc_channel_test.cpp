@@ -202,6 +202,28 @@ TEST_F(IrcChannelTest, ALongAnswerFitsEvenWhenRelayed) {
   });
 }
 
+TEST_F(IrcChannelTest, AFileThatCannotBeSentIsNamed) {
+  play([&]() -> Task<> {
+    auto peer = co_await server.accept();
+    co_await joined(peer);
+    Reply reply = reply_to("bob", "here");
+    reply.attachments = {{.path = "/k/1", .name = "a.txt"}, {.path = "/k/2", .name = "b.txt"}};
+    auto pending = deliver(reply);
+    EXPECT_EQ(co_await peer.expect("PRIVMSG"), "PRIVMSG bob :here");
+    EXPECT_EQ(co_await peer.expect("PRIVMSG"), "PRIVMSG bob :(file a.txt can't be sent on IRC)");
+    EXPECT_EQ(co_await peer.expect("PRIVMSG"), "PRIVMSG bob :(file b.txt can't be sent on IRC)");
+    co_await peer.answer_ping("talaria-7-");
+    co_await pending->delivered();
+
+    reply.text.clear();
+    reply.attachments.pop_back();
+    pending = deliver(reply);
+    EXPECT_EQ(co_await peer.expect("PRIVMSG"), "PRIVMSG bob :(file a.txt can't be sent on IRC)");
+    co_await peer.answer_ping("talaria-7-");
+    co_await pending->delivered();
+  });
+}
+
 TEST_F(IrcChannelTest, SaslPlainOverTheWire) {
   config.irc.sasl_account = "bot";
   secrets.sasl_password = "secret";

@@ -159,6 +159,17 @@ Task<ApiResult<std::string>> Sender::edit_text(Target& target, std::string messa
   }
 }
 
+// A message that can't be deleted, any more or any longer, stays.
+Task<std::expected<void, DeliveryError>> Sender::delete_message(Target& target, std::string message) {
+  if (auto turn = co_await wait_turn(target.chat, Pace::Act::edit, false, false); !turn) co_return turn;
+  json::object parameters{{"chat_id", chat_value(target.chat)}, {"message_id", number(message)}};
+  auto deleted = co_await api_.call("deleteMessage", std::move(parameters), Deadline::in(times_.call));
+  if (deleted) co_return std::expected<void, DeliveryError>();
+  note(target, deleted.error());
+  if (deleted.error().code == 400) co_return std::expected<void, DeliveryError>();
+  co_return std::unexpected(delivery_error(deleted.error(), true));
+}
+
 Task<Result<std::string>> Sender::read_file(std::string path) {
   co_return co_await asio::co_spawn(
       files_.get_executor(),
@@ -211,10 +222,16 @@ Task<Sender::Outcome> Sender::deliver(Reply reply) {
   if (stopped_.is_set()) co_return undelivered(Fate::retry, "the channel is stopping");
 
   Target target{current(route.conversation), route.thread, is_number(route.reply_to) ? route.reply_to : ""};
-  const auto texts = split_text(reply.text, message_limit - repeat_mark.size(), TextUnit::utf16);
-  const std::size_t shown = reply.partial ? std::min<std::size_t>(texts.size(), 1) : texts.size();
+  const auto texts =
+      split_text(reply.text, message_limit - repeat_mark.size(), TextUnit::utf16, reply.partial ? 1 : SIZE_MAX);
+  const std::size_t shown = texts.size();
   const std::size_t parts = shown + (reply.partial ? 0 : reply.attachments.size());
   std::string edits = is_number(reply.edits) ? reply.edits : "";
+  if (!edits.empty() && shown == 0 && !reply.partial && reply.parts_sent == 0) {
+    // The answer turned out to be files alone: no text is left for the message that showed its beginning.
+    if (auto gone = co_await delete_message(target, std::exchange(edits, {})); !gone)
+      co_return std::unexpected(std::move(gone.error()));
+  }
   std::string last = edits;
   bool mark = reply.may_be_repeat;
   bool something_is_out = false;

@@ -186,24 +186,39 @@ std::string_view Parameters::get(std::string_view name) const {
   return found == named.end() ? std::string_view() : std::string_view(found->second);
 }
 
+FieldScan::In FieldScan::step(char c) {
+  const bool inside = quoted_ || depth_ > 0;
+  const In enclosed = quoted_ ? In::quotation : In::comment;
+  if (std::exchange(escaped_, false)) return enclosed;
+  escaped_ = inside && c == '\\';
+  if (quoted_) {
+    quoted_ = escaped_ || c != '"';
+    return enclosed;
+  }
+  if (c == '(' && !escaped_) {
+    ++depth_;
+    return In::comment;
+  }
+  if (depth_ > 0) {
+    if (c == ')') --depth_;
+    return enclosed;
+  }
+  if (c == '"') {
+    quoted_ = true;
+    return In::quotation;
+  }
+  stray_ = stray_ || c == ')' || c == '\\';
+  return In::text;
+}
+
 std::string without_comments(std::string_view text) {
   std::string out;
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const char c = text[at];
-    if (c == '\\' && at + 1 < text.size()) {
-      if (depth == 0) out += text.substr(at, 2);
-      ++at;
-    } else if (depth == 0 && c == '"') {
-      quoted = !quoted;
+  FieldScan scan;
+  for (const char c : text) {
+    if (scan.step(c) != FieldScan::In::comment) {
       out += c;
-    } else if (!quoted && c == '(') {
-      ++depth;
-    } else if (!quoted && depth > 0 && c == ')') {
-      if (--depth == 0) out += ' ';
-    } else if (depth == 0) {
-      out += c;
+    } else if (!scan.in_comment()) {
+      out += ' ';
     }
   }
   return out;

@@ -62,7 +62,24 @@ struct Mailbox {
 // ("21-Nov-2026 17:03:12 +0100"), too.
 [[nodiscard]] std::int64_t parse_date(std::string_view text);
 
-// The text without its comments "(…)"; quoted strings stay as they are.
+// Tells the three things apart that a structured field is made of (RFC 5322, 3.2), a character at a time. Quotation
+// marks and brackets belong to what they enclose; a backslash means something in there alone.
+class FieldScan {
+ public:
+  enum class In { text, quotation, comment };
+  In step(char c);
+  [[nodiscard]] bool in_comment() const { return depth_ > 0; }
+  // What was begun has ended, and nothing was in the text that has no meaning there: ")" or a backslash.
+  [[nodiscard]] bool well_formed() const { return !stray_ && !quoted_ && depth_ == 0; }
+
+ private:
+  int depth_ = 0;  // of comments
+  bool quoted_ = false;
+  bool escaped_ = false;
+  bool stray_ = false;
+};
+
+// The text with a blank for each comment "(…)"; quoted strings stay as they are.
 [[nodiscard]] std::string without_comments(std::string_view text);
 
 }  // namespace talaria::mail

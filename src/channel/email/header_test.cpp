@@ -87,6 +87,14 @@ TEST(MailHeader, Mailboxes) {
   EXPECT_THAT(addresses("nobody"), IsEmpty());
 }
 
+TEST(MailHeader, Comments) {
+  EXPECT_EQ(without_comments("a (b (c) d) e"), "a   e");
+  EXPECT_EQ(without_comments("a (b \\) c) d"), "a   d");
+  EXPECT_EQ(without_comments("\"a (b) \\\" (c)\" (d)"), "\"a (b) \\\" (c)\"  ");
+  EXPECT_EQ(without_comments("C:\\(a) b"), "C:\\  b") << "outside of both a backslash is a backslash";
+  EXPECT_EQ(without_comments("a (b"), "a ");
+}
+
 TEST(MailHeader, MessageIds) {
   EXPECT_THAT(parse_message_ids("<a@b> text <c@d>\r\n <broken <e@f>"), ElementsAre("<a@b>", "<c@d>"));
   EXPECT_THAT(parse_message_ids("<a@b> <c@d>", 1), ElementsAre("<a@b>"));

@@ -1,8 +1,8 @@
 #pragma once
 // The header of a mail: fields, and the small languages inside of them. Three generations lie on top of each other:
 // structured fields with comments and quoted strings (RFC 5322), encoded words "=?utf-8?q?f=C3=BCr?=" for text beyond
-// ASCII (RFC 2047), and parameters in pieces, name*0*=utf-8''... (RFC 2231). Everything is bounded, and nothing here
-// can fail: a field that makes no sense is as if it were not there.
+// ASCII (RFC 2047), and parameters in pieces, name*0*=utf-8''... (RFC 2231). Everything is bounded and takes time in
+// proportion to its size, and nothing here can fail: a field that makes no sense is as if it were not there.
 
 #include <map>
 #include <string>
@@ -49,7 +49,7 @@ struct Parameters {
 [[nodiscard]] Parameters parse_parameters(std::string_view text);
 
 struct Mailbox {
-  std::string name;     // shown; may be empty
+  std::string name;     // as written, for decode_words(), at most some thousand bytes; may be empty
   std::string address;  // local@domain, in lower case
 };
 // The mailboxes of a From, To or Reply-To field, at most `most`. Groups are opened.

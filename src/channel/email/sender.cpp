@@ -172,7 +172,7 @@ Result<KnownSender> judge_sender(const Header& header, const SenderRules& rules)
       return fail(good.error().kind,
                   fmt::format("it says to be from {}, but {}", shown(mailbox.address), good.error().what));
   }
-  return KnownSender{mailbox, admin};
+  return KnownSender{{decode_words(mailbox.name), mailbox.address}, admin};
 }
 
 }  // namespace talaria::mail

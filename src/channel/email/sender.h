@@ -25,7 +25,7 @@ struct SenderRules {
 };
 
 struct KnownSender {
-  Mailbox mailbox;
+  Mailbox mailbox;  // with its name decoded
   bool admin = false;
 };
 

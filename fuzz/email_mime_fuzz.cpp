@@ -1,9 +1,12 @@
 // A mail from anybody, all the way to what the gateway is told, and the answer to it: whatever comes in, text is UTF-8
-// without NUL bytes, limits hold, and the answer has the header that it should have and no other.
+// without NUL bytes, limits hold, the answer has the header that it should have and no other, and nobody vouches for
+// themselves.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 
+#include "channel/email/codec.h"
 #include "channel/email/composer.h"
 #include "channel/email/incoming.h"
 #include "channel/email/loop_guard.h"
@@ -36,6 +39,26 @@ void check_answer(const Route& route, const std::string& text) {
   check(parse_mail(mail.bytes).files.size() == 1);
 }
 
+// A server's verdict says the same whatever the writer of a mail has chosen for what is quoted and commented in it, and
+// nothing beside a failure hides it.
+void check_verdict(std::string text) {
+  std::ranges::replace_if(text, is_control, ' ');
+  std::string quoted;
+  for (const char c : text) {
+    if (std::string_view("\"\\()").contains(c)) quoted += '\\';
+    quoted += c;
+  }
+  const auto believed = [](const std::string& results) {
+    const std::string mail = "Authentication-Results: mx.example.org; " + results + "\n\n";
+    std::string_view view = mail;
+    return check_authentication(Header::take(view), "mx.example.org", "example.org").has_value();
+  };
+  const std::string verdict =
+      "spf=pass (of " + quoted + ") smtp.mailfrom=\"" + quoted + "\"@evil.test; \"" + quoted + "\"";
+  check(!believed(verdict) && believed(verdict + "; dmarc=pass header.from=example.org"));
+  check(!believed(text + "; dmarc=fail") && !believed("dmarc=fail; " + text));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -49,6 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       .own_address = "bot@example.org",
       .sender = {.verify = false, .trusted_authserv = "mx.example.org", .allow = {"domain:example.org"}, .admins = {}}};
   (void)check_authentication(mail.header, "mx.example.org", "example.org");
+  check_verdict(std::string(input.substr(0, 10'000)));
   auto read = read_mail(
       {.uid = 1, .bytes = std::string(input), .size = static_cast<std::int64_t>(size), .received_at = 1}, rules);
   if (const auto* in = std::get_if<Incoming>(&read)) {

@@ -23,6 +23,12 @@ Task<Result<>> Inbox::set_cursor(std::string /*channel*/, std::string /*name*/, 
   co_return fail(ErrorKind::unavailable, "cursors are not kept here");
 }
 
+Task<Result<bool>> Inbox::knows(Route /*route*/, std::string /*message_id*/) { co_return false; }
+
+Task<Result<>> Inbox::skip(InboundEvent /*event*/, std::string /*why*/) {
+  co_return fail(ErrorKind::unavailable, "nothing is journalled here");
+}
+
 std::string_view HookRequest::header(std::string_view name) const {
   for (const auto& [key, value] : headers)
     if (key == name) return value;

@@ -72,8 +72,15 @@ class Inbox {
   virtual Task<Result<std::string>> cursor(std::string channel, std::string name);
   // Returns after it is on disk. Only for what accept() has returned for.
   virtual Task<Result<>> set_cursor(std::string channel, std::string name, std::string value);
+  // Whether this message was accepted, or skipped, before. Errors as with accept().
+  virtual Task<Result<bool>> knows(Route route, std::string message_id);
+  // Journals what can't be made an event of as skipped, with the reason, and warns the operator; returns after it is on
+  // disk. Errors as with accept().
+  virtual Task<Result<>> skip(InboundEvent event, std::string why);
   // For the operator: something arrived that is not for us, and why. One line, without what people wrote.
   virtual void passed_over(std::string_view /*channel*/, std::string_view /*what*/) {}
+  // For the operator: what is wrong and will stay so until somebody changes it. One line.
+  virtual void warn(std::string_view /*channel*/, std::string_view /*what*/) {}
 };
 inline constexpr std::int64_t max_attachment = 20 * 1024 * 1024;  // bytes; what Telegram's Bot API gives to bots
 

@@ -40,6 +40,16 @@ Task<Result<>> ChannelHost::Gate::set_cursor(std::string channel, std::string na
   co_return co_await inside.set_cursor(std::move(channel), std::move(name), std::move(value));
 }
 
+Task<Result<bool>> ChannelHost::Gate::knows(Route route, std::string message_id) {
+  if (closed) co_return leaving();
+  co_return co_await inside.knows(std::move(route), std::move(message_id));
+}
+
+Task<Result<>> ChannelHost::Gate::skip(InboundEvent event, std::string why) {
+  if (closed) co_return leaving();
+  co_return co_await inside.skip(std::move(event), std::move(why));
+}
+
 ChannelHost::ChannelHost(asio::any_io_executor executor, Inbox& inbox, Delivery& delivery, CredentialHolder self,
                          TaskGroup::OnBug on_bug)
     : executor_(executor),

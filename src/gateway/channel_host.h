@@ -49,7 +49,10 @@ class ChannelHost {
     Task<Result<Attachment>> keep(std::string name, std::string type, std::string bytes) override;
     Task<Result<std::string>> cursor(std::string channel, std::string name) override;
     Task<Result<>> set_cursor(std::string channel, std::string name, std::string value) override;
+    Task<Result<bool>> knows(Route route, std::string message_id) override;
+    Task<Result<>> skip(InboundEvent event, std::string why) override;
     void passed_over(std::string_view channel, std::string_view what) override { inside.passed_over(channel, what); }
+    void warn(std::string_view channel, std::string_view what) override { inside.warn(channel, what); }
     Inbox& inside;
     bool closed = false;
   };

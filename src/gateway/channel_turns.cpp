@@ -33,6 +33,22 @@ EventRow row_of(const InboundEvent& event) {
 
 }  // namespace
 
+Task<Result<bool>> Gateway::knows(Route route, std::string message_id) {
+  co_return co_await impl_->parts.store->read([route = std::move(route), id = std::move(message_id)](Database& db) {
+    return is_journalled(db, route.channel, route.conversation, id);
+  });
+}
+
+Task<Result<>> Gateway::skip(InboundEvent event, std::string why) {
+  const std::string channel = event.route.channel;
+  const std::string id = event.message_id;
+  auto fresh = co_await impl_->parts.store->write(
+      [row = row_of(event), why](Database& db) { return insert_event(db, row, why); });
+  if (!fresh) co_return std::unexpected(fresh.error());
+  if (*fresh) log::warning("{}: message {} was skipped: {}", channel, id, why);
+  co_return Result<>{};
+}
+
 // A channel may be cancelled while its message is being journalled (a reload takes it out): the store's answer still
 // arrives here, and there is no wait between it and the turn's place in the queue.
 Task<Result<Accepted>> Gateway::accept(InboundEvent event) {

@@ -77,6 +77,8 @@ void Gateway::passed_over(std::string_view channel, std::string_view what) {
   log::info("{}: {}", channel, what);
 }
 
+void Gateway::warn(std::string_view channel, std::string_view what) { log::warning("{}: {}", channel, what); }
+
 // ---- Sending, drain, report
 // ------------------------------------------------------------------------------------------
 

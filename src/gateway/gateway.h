@@ -106,7 +106,10 @@ class Gateway final : public Inbox {
   Task<Result<Attachment>> keep(std::string name, std::string type, std::string bytes) override;
   Task<Result<std::string>> cursor(std::string channel, std::string name) override;
   Task<Result<>> set_cursor(std::string channel, std::string name, std::string value) override;
+  Task<Result<bool>> knows(Route route, std::string message_id) override;
+  Task<Result<>> skip(InboundEvent event, std::string why) override;
   void passed_over(std::string_view channel, std::string_view what) override;
+  void warn(std::string_view channel, std::string_view what) override;
 
   // Runs a turn to its end; pieces of the answer go to `sink` as they come. Cancelling the coroutine cancels the turn
   // (unless it has an idempotency key: then it goes on, and the key finds the answer).

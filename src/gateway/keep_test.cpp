@@ -54,6 +54,37 @@ TEST_F(KeepTest, AFileIsKeptUnderANameOfOursAndShownToTheAgent) {
   });
 }
 
+TEST_F(KeepTest, AnEventIsKnownFromItsJournallingOn) {
+  run([](World& world) -> Task<> {
+    InboundEvent event;
+    event.route = {"chat", "alice", "", "1"};
+    event.sender = {"alice", "alice", false};
+    event.message_id = "1";
+    event.text = "hello";
+    event.received_at = world.clock.now();
+    EXPECT_EQ(co_await world.gateway->knows(event.route, "1"), false);
+    EXPECT_TRUE(co_await world.gateway->accept(event));
+    EXPECT_EQ(co_await world.gateway->knows(event.route, "1"), true);
+    EXPECT_EQ(co_await world.gateway->knows(event.route, "2"), false);
+    co_await world.until_sent(1);
+  });
+  run([](World& world) -> Task<> { EXPECT_EQ(co_await world.gateway->knows({"chat", "alice", "", ""}, "1"), true); });
+}
+
+TEST_F(KeepTest, WhatIsSkippedIsJournalledAndAsksNoAgent) {
+  run([](World& world) -> Task<> {
+    InboundEvent event;
+    event.route = {"chat", "alice", "", ""};
+    event.message_id = "1";
+    event.received_at = world.clock.now();
+    EXPECT_TRUE(co_await world.gateway->skip(event, "it can't be read"));
+    EXPECT_TRUE(co_await world.gateway->skip(event, "it can't be read"));
+    EXPECT_EQ(co_await world.gateway->knows(event.route, "1"), true);
+    EXPECT_TRUE((co_await world.gateway->accept(event)).value_or(Accepted{}).duplicate);
+    EXPECT_EQ(world.agent->runs, 0);
+  });
+}
+
 TEST_F(KeepTest, AFileBeyondTheLimitIsRefused) {
   run([](World& world) -> Task<> {
     auto file = co_await world.gateway->keep("big", "", std::string(max_attachment + 1, 'x'));

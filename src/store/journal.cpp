@@ -56,6 +56,16 @@ Result<bool> insert_event(Database& db, const EventRow& event, const std::option
   return db.changes() > 0;
 }
 
+Result<bool> is_journalled(Database& db, const std::string& channel, const std::string& conversation,
+                           const std::string& message_id) {
+  auto seen = was_seen(db, channel, conversation, message_id);
+  if (!seen || *seen) return seen;
+  auto statement = db.prepare("SELECT 1 FROM event WHERE channel = ?1 AND conversation = ?2 AND message_id = ?3");
+  if (!statement) return std::unexpected(statement.error());
+  statement->bind(channel, conversation, message_id);
+  return statement->step();
+}
+
 Result<Journalled> journal_event(Database& db, const EventRow& event, const std::string& session_key,
                                  const std::string& agent, UnixMillis oldest, UnixMillis now) {
   std::optional<std::string> skipped;

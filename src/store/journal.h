@@ -55,6 +55,10 @@ struct Journalled {
 // Journals an event alone; `skipped`: why no turn answers it. False: it was there already (R1).
 [[nodiscard]] Result<bool> insert_event(Database& db, const EventRow& event, const std::optional<std::string>& skipped);
 
+// Whether that event was journalled before (R1).
+[[nodiscard]] Result<bool> is_journalled(Database& db, const std::string& channel, const std::string& conversation,
+                                         const std::string& message_id);
+
 // Journals an event and queues its turn, or its relay, in the same transaction. An event older than `oldest` is
 // journalled as skipped, with the reason, and gets no turn (R2).
 [[nodiscard]] Result<Journalled> journal_event(Database& db, const EventRow& event, const std::string& session_key,

@@ -112,7 +112,8 @@ Task<> EmailChannel::run(Inbox& inbox) {
                         .backlog = email.backlog,
                         .answers_per_hour = email.answers_per_hour,
                         .hold_first = times_.hold_first,
-                        .hold_longest = times_.hold_longest},
+                        .hold_longest = times_.hold_longest,
+                        .refusal = times_.refusal},
                        inbox, clock_);
   Backoff delay(times_.reconnect_first, times_.reconnect_longest);
   Backoff lasting(times_.lasting_first, times_.lasting_longest);

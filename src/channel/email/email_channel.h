@@ -29,6 +29,7 @@ struct EmailTimes {
   Millis stable{30'000};   // a connection that was up that long starts the delays anew
   Millis hold_first{100};  // the journal takes nothing
   Millis hold_longest{30'000};
+  RefusalTimes refusal;
 };
 
 // The files of a reply; for those that can't be sent, `note` says so to the reader.

@@ -42,15 +42,31 @@ std::optional<Word> parse_word(std::string_view text) {
   }
 }
 
-// The end of the encoded word that begins at `at`; npos: there is none.
-std::size_t word_end(std::string_view text, std::size_t at) {
-  std::size_t mark = text.find('?', at + 2);
-  if (mark == text.npos || mark - at > 60) return text.npos;
-  mark = text.find('?', mark + 1);
-  if (mark == text.npos) return text.npos;
-  const std::size_t end = text.find("?=", mark + 1);
-  return end == text.npos ? end : end + 2;
-}
+// RFC 2047 allows 75 bytes of a word, and not everybody keeps to it.
+constexpr std::size_t longest_word = 1000;
+constexpr std::size_t longest_name = 2000;             // of a mailbox
+constexpr std::size_t longest_parameters = 16 * 1024;  // all of one field
+
+// Finds where encoded words end. Their beginnings are asked for in ascending order, so the text is passed over once,
+// however many there are.
+class WordEnds {
+ public:
+  explicit WordEnds(std::string_view text) : text_(text) {}
+  // Of the one that begins at `at`; npos: there is none.
+  std::size_t of(std::size_t at) {
+    const std::string_view near = text_.substr(at, longest_word);
+    std::size_t mark = near.substr(0, 64).find('?', 2);
+    if (mark == near.npos) return near.npos;
+    mark = near.find('?', mark + 1);
+    if (mark == near.npos) return near.npos;
+    if (close_ != text_.npos && close_ < at + mark + 1) close_ = text_.find("?=", at + mark + 1);
+    return close_ == text_.npos || close_ - at > longest_word ? text_.npos : close_ + 2;
+  }
+
+ private:
+  std::string_view text_;
+  std::size_t close_ = 0;  // the latest mark of an end that was found; npos: there are no more
+};
 
 int two_digits(std::string_view text) {
   int value = -1;
@@ -139,10 +155,11 @@ std::string decode_words(std::string_view text) {
     if (!pending.empty()) out += to_utf8(pending, charset);
     pending.clear();
   };
+  WordEnds ends(text);
   std::size_t at = 0;
   while (at < text.size()) {
     const std::size_t start = text.find("=?", at);
-    const std::size_t end = start == text.npos ? text.npos : word_end(text, start);
+    const std::size_t end = start == text.npos ? text.npos : ends.of(start);
     const auto word = end == text.npos ? std::nullopt : parse_word(text.substr(start, end - start));
     if (!word) {
       flush();
@@ -186,31 +203,46 @@ std::string_view Parameters::get(std::string_view name) const {
   return found == named.end() ? std::string_view() : std::string_view(found->second);
 }
 
+FieldScan::In FieldScan::step(char c) {
+  const bool inside = quoted_ || depth_ > 0;
+  const In enclosed = quoted_ ? In::quotation : In::comment;
+  if (std::exchange(escaped_, false)) return enclosed;
+  escaped_ = inside && c == '\\';
+  if (quoted_) {
+    quoted_ = escaped_ || c != '"';
+    return enclosed;
+  }
+  if (c == '(' && !escaped_) {
+    ++depth_;
+    return In::comment;
+  }
+  if (depth_ > 0) {
+    if (c == ')') --depth_;
+    return enclosed;
+  }
+  if (c == '"') {
+    quoted_ = true;
+    return In::quotation;
+  }
+  stray_ = stray_ || c == ')' || c == '\\';
+  return In::text;
+}
+
 std::string without_comments(std::string_view text) {
   std::string out;
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const char c = text[at];
-    if (c == '\\' && at + 1 < text.size()) {
-      if (depth == 0) out += text.substr(at, 2);
-      ++at;
-    } else if (depth == 0 && c == '"') {
-      quoted = !quoted;
+  FieldScan scan;
+  for (const char c : text) {
+    if (scan.step(c) != FieldScan::In::comment) {
       out += c;
-    } else if (!quoted && c == '(') {
-      ++depth;
-    } else if (!quoted && depth > 0 && c == ')') {
-      if (--depth == 0) out += ' ';
-    } else if (depth == 0) {
-      out += c;
+    } else if (!scan.in_comment()) {
+      out += ' ';
     }
   }
   return out;
 }
 
 Parameters parse_parameters(std::string_view raw) {
-  const std::string text = without_comments(raw);
+  const std::string text = without_comments(raw.substr(0, longest_parameters));
   Parameters out;
   struct Piece {
     std::string value;
@@ -289,7 +321,8 @@ std::vector<Mailbox> parse_mailboxes(std::string_view raw, std::size_t most) {
     const std::size_t at = address.rfind('@');
     const bool good = at != address.npos && at > 0 && at + 1 < address.size() && address.size() <= 254 &&
                       std::ranges::none_of(address, is_control) && address.find_first_of("<>\",;()") == address.npos;
-    if (good && found.size() < most) found.push_back({angle.empty() ? "" : decode_words(trim(phrase)), lower(address)});
+    if (good && found.size() < most)
+      found.push_back({angle.empty() ? "" : std::string(trim(phrase).substr(0, longest_name)), lower(address)});
     phrase.clear();
     angle.clear();
   };

@@ -1,8 +1,8 @@
 #pragma once
 // The header of a mail: fields, and the small languages inside of them. Three generations lie on top of each other:
 // structured fields with comments and quoted strings (RFC 5322), encoded words "=?utf-8?q?f=C3=BCr?=" for text beyond
-// ASCII (RFC 2047), and parameters in pieces, name*0*=utf-8''... (RFC 2231). Everything is bounded, and nothing here
-// can fail: a field that makes no sense is as if it were not there.
+// ASCII (RFC 2047), and parameters in pieces, name*0*=utf-8''... (RFC 2231). Everything is bounded and takes time in
+// proportion to its size, and nothing here can fail: a field that makes no sense is as if it were not there.
 
 #include <map>
 #include <string>
@@ -49,7 +49,7 @@ struct Parameters {
 [[nodiscard]] Parameters parse_parameters(std::string_view text);
 
 struct Mailbox {
-  std::string name;     // shown; may be empty
+  std::string name;     // as written, for decode_words(), at most some thousand bytes; may be empty
   std::string address;  // local@domain, in lower case
 };
 // The mailboxes of a From, To or Reply-To field, at most `most`. Groups are opened.
@@ -62,7 +62,24 @@ struct Mailbox {
 // ("21-Nov-2026 17:03:12 +0100"), too.
 [[nodiscard]] std::int64_t parse_date(std::string_view text);
 
-// The text without its comments "(…)"; quoted strings stay as they are.
+// Tells the three things apart that a structured field is made of (RFC 5322, 3.2), a character at a time. Quotation
+// marks and brackets belong to what they enclose; a backslash means something in there alone.
+class FieldScan {
+ public:
+  enum class In { text, quotation, comment };
+  In step(char c);
+  [[nodiscard]] bool in_comment() const { return depth_ > 0; }
+  // What was begun has ended, and nothing was in the text that has no meaning there: ")" or a backslash.
+  [[nodiscard]] bool well_formed() const { return !stray_ && !quoted_ && depth_ == 0; }
+
+ private:
+  int depth_ = 0;  // of comments
+  bool quoted_ = false;
+  bool escaped_ = false;
+  bool stray_ = false;
+};
+
+// The text with a blank for each comment "(…)"; quoted strings stay as they are.
 [[nodiscard]] std::string without_comments(std::string_view text);
 
 }  // namespace talaria::mail

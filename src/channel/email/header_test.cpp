@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <ctime>
+
 #include "channel/text_split.h"
 
 namespace talaria::mail {
@@ -42,6 +44,41 @@ TEST(MailHeader, EncodedWords) {
   EXPECT_EQ(decode_words("=?utf-8*de?Q?a?="), "a");
   EXPECT_EQ(decode_words("=?utf-8?q?a=0D=0ABcc:_x?="), "a  Bcc: x");
   EXPECT_EQ(decode_words("a =? b ?= =?x?y?z?="), "a =? b ?= =?x?y?z?=");
+  EXPECT_EQ(decode_words("=?utf-8?q?" + std::string(900, 'a') + "?="), std::string(900, 'a'));
+  const std::string too_long = "=?utf-8?q?" + std::string(2000, 'a') + "?=";
+  EXPECT_EQ(decode_words(too_long + "=?utf-8?q?b?="), too_long + "b");
+}
+
+// Processor time of the fastest of some calls, in seconds.
+template <class Call>
+double time_of(Call call) {
+  double best = 1e9;
+  for (int i = 0; i < 5; ++i) {
+    const std::clock_t start = std::clock();
+    call();
+    best = std::min(best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+  }
+  return best;
+}
+
+// Four times the text takes about four times as long, where a quadratic reader takes sixteen times.
+TEST(MailHeader, HostileTextIsReadInLinearTime) {
+  for (const std::string unit : {"=?a?b", "=?", "=?a?b?", "=?a?q?x? ", "?", "\"", "(", "<",
+                                 "a:", "=?utf-8?q?a?=", "=?a?=?b?", "a*0=;", ";", "a=\"", "\\"}) {
+    const auto take = [&](std::size_t size) {
+      std::string text;
+      while (text.size() < size) text += unit;
+      text += " <alice@example.org>";
+      return time_of([&] {
+        (void)decode_words(text);
+        (void)parse_mailboxes(text);
+        (void)parse_parameters(text);
+        (void)parse_message_ids(text);
+        (void)parse_date(text);
+      });
+    };
+    EXPECT_LT(take(64'000), 9 * take(16'000) + 0.005) << unit;
+  }
 }
 
 RC_GTEST_PROP(MailHeader, NothingCanBeSmuggledInAndTextComesBack, (std::string text)) {
@@ -82,9 +119,20 @@ TEST(MailHeader, Mailboxes) {
               ElementsAre("Doe, J. <x@y.z>|j@example.org", "|bob@example.org"));
   EXPECT_THAT(addresses("Team: a@b.c, d@e.f;"), ElementsAre("|a@b.c", "|d@e.f"));
   EXPECT_THAT(addresses("alice@example.org <mallory@evil.test>"), ElementsAre("alice@example.org|mallory@evil.test"));
-  EXPECT_THAT(addresses("=?utf-8?q?J=C3=BCrgen?= <j@example.org>"), ElementsAre("Jürgen|j@example.org"));
+  EXPECT_THAT(addresses("=?utf-8?q?J=C3=BCrgen?= <j@example.org>"),
+              ElementsAre("=?utf-8?q?J=C3=BCrgen?=|j@example.org"))
+      << "names are decoded by those who show them";
+  EXPECT_EQ(parse_mailboxes(std::string(100'000, 'x') + " <a@b.c>").at(0).name.size(), 2000U);
   EXPECT_THAT(addresses("<>"), IsEmpty());
   EXPECT_THAT(addresses("nobody"), IsEmpty());
+}
+
+TEST(MailHeader, Comments) {
+  EXPECT_EQ(without_comments("a (b (c) d) e"), "a   e");
+  EXPECT_EQ(without_comments("a (b \\) c) d"), "a   d");
+  EXPECT_EQ(without_comments("\"a (b) \\\" (c)\" (d)"), "\"a (b) \\\" (c)\"  ");
+  EXPECT_EQ(without_comments("C:\\(a) b"), "C:\\  b") << "outside of both a backslash is a backslash";
+  EXPECT_EQ(without_comments("a (b"), "a ");
 }
 
 TEST(MailHeader, MessageIds) {

@@ -34,7 +34,8 @@ std::optional<std::uint32_t> code_number(std::string_view code, std::string_view
 
 std::unexpected<Error> refused(std::string_view doing, const ImapResponse& answer) {
   return fail(ErrorKind::permission,
-              fmt::format("{}: the IMAP server says {} {}", doing, answer.word, excerpt(answer.text)));
+              fmt::format("{}: the IMAP server says {} {}{}", doing, answer.word,
+                          answer.code.empty() ? "" : fmt::format("[{}] ", excerpt(answer.code)), excerpt(answer.text)));
 }
 
 // FETCH's list: "UID", 12, "BODY[]", "…".
@@ -225,6 +226,9 @@ Task<Result<std::optional<Fetched>>> ImapClient::fetch(std::uint32_t uid) {
                          if (auto mail = fetched_in(response); mail && mail->uid == uid) found = std::move(mail);
                        });
   if (!answer) co_return std::unexpected(answer.error());
+  if (answer->word == "BAD")
+    co_return fail(ErrorKind::invalid,
+                   fmt::format("fetch the mail {}: the IMAP server says BAD {}", uid, excerpt(answer->text)));
   if (answer->word != "OK") co_return refused(fmt::format("fetch the mail {}", uid), *answer);
   co_return found;
 }

@@ -1,7 +1,7 @@
 #pragma once
 // One IMAP connection (RFC 3501, RFC 9051) that reads one mailbox: log in, select, find what is new, fetch it, wait for
 // more with IDLE (RFC 2177). One command at a time. An error ends the connection's use, but for those of kind
-// `permission` (the server said NO).
+// `permission` (the server refused a command).
 
 #include <cstdint>
 #include <functional>
@@ -35,7 +35,8 @@ class ImapClient {
   Task<Result<SelectedMailbox>> select(std::string mailbox);
   // UIDs from `first` to `last` (0: to the end), ascending. `since`: received on that day or later; 0: whenever.
   Task<Result<std::vector<std::uint32_t>>> search(std::uint32_t first, std::uint32_t last, UnixMillis since);
-  // None: it is gone.
+  // None: it is gone. An error of kind `permission`: the server said NO, which may pass; `invalid`, `limit`: what it
+  // said, or that it can't make sense of the question, would be the same again.
   Task<Result<std::optional<Fetched>>> fetch(std::uint32_t uid);
   Task<Result<>> mark_seen(std::uint32_t uid);
   // Waits for a change of the mailbox. True: there may be news; false: there was none until `until` or a pulse of

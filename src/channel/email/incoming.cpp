@@ -60,12 +60,12 @@ AnswerTo unpack(std::string_view reply_to) {
 }
 
 std::string base_subject(std::string_view subject) {
-  std::string text(trim(subject));
+  std::string_view text = trim(subject);
   for (bool found = true; found;) {
     found = false;
     for (const std::string_view prefix : {"re:", "aw:", "sv:", "fw:", "fwd:", "wg:", "antw:"}) {
-      if (!same_word(std::string_view(text).substr(0, prefix.size()), prefix)) continue;
-      text = trim(std::string_view(text).substr(prefix.size()));
+      if (!same_word(text.substr(0, prefix.size()), prefix)) continue;
+      text = trim(text.substr(prefix.size()));
       found = true;
     }
   }

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <ctime>
+
 #include "channel/email/composer.h"
 #include "channel/email/loop_guard.h"
 
@@ -46,6 +48,7 @@ TEST(IncomingMail, StartsAThread) {
   const auto answer = unpack(event.route.reply_to);
   EXPECT_EQ(answer.message_id, "<1@example.org>");
   EXPECT_EQ(answer.subject, "A ü");
+  EXPECT_EQ(event_of("From: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\n\nx").sender.name, "Jürgen");
   EXPECT_THAT(answer.references, ElementsAre("<1@example.org>"));
 }
 
@@ -75,6 +78,24 @@ TEST(IncomingMail, IsPassedOverWithAReason) {
   EXPECT_THAT(std::get<Skipped>(read("From: alice@example.org\nAuto-Submitted: auto-replied\n\nx")).why,
               HasSubstr("Auto-Submitted"));
   EXPECT_THAT(std::get<Skipped>(read("From: alice@example.org\n\n")).why, HasSubstr("empty"));
+}
+
+TEST(IncomingMail, AHostileHeaderCostsNoMoreThanItsSize) {
+  const auto time_of = [](const std::string& field, std::size_t size) {
+    std::string mail = "From: alice@example.org\nSubject: ";
+    while (mail.size() < size) mail += field;
+    mail += "\n\nx";
+    double best = 1e9;
+    for (int i = 0; i < 5; ++i) {
+      const std::clock_t start = std::clock();
+      (void)read(mail);
+      best = std::min(best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+    }
+    return best;
+  };
+  for (const char* unit : {"re: ", "=?a?b", "Fwd:"}) {
+    EXPECT_LT(time_of(unit, 200'000), 9 * time_of(unit, 50'000) + 0.005) << unit;
+  }
 }
 
 TEST(IncomingMail, WhatWasCutSaysSo) {

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint32_t window = 50'000;  // UIDs that are asked for at once: bounds the answer
 constexpr int most_failures = 5;          // to fetch one mail
+constexpr Millis longest_gap{600'000};    // between two tries: what lies beyond says nothing about the server
 constexpr UnixMillis day = 24 * 3'600'000LL;
 
 bool not_now(const Error& error) { return error.kind != ErrorKind::invalid && error.kind != ErrorKind::limit; }
@@ -33,6 +34,8 @@ Task<Result<>> MailboxReader::open(ImapClient& client) {
   cursor_ = cursor.value_or(MailCursor{});
   if (cursor_.uid_validity != mailbox->uid_validity) {
     renumbered_ = true;
+    failed_uid_ = 0;
+    refusals_ = {};
     cursor_.uid_validity = mailbox->uid_validity;
     cursor_.uid = 0;
   }
@@ -62,8 +65,13 @@ Task<Result<>> MailboxReader::read_new(ImapClient& client) {
     auto uids = co_await client.search(first, last, renumbered_ && cursor_.since > day ? cursor_.since - day : 0);
     if (!uids) co_return std::unexpected(uids.error());
     int since_saved = 0;
-    for (const std::uint32_t uid : *uids) {
+    for (std::size_t at = 0; at < uids->size(); ++at) {
+      const std::uint32_t uid = (*uids)[at];
       auto fetched = co_await client.fetch(uid);
+      if (!fetched && fetched.error().kind == ErrorKind::permission) {
+        const std::uint32_t behind = at + 1 < uids->size() ? (*uids)[at + 1] : 0;
+        fetched = co_await after_refusal(client, uid, behind, std::move(fetched.error()));
+      }
       if (!fetched) {
         co_await note_failure(uid, fetched.error());
         co_return std::unexpected(fetched.error());
@@ -92,17 +100,55 @@ Task<Result<>> MailboxReader::read_new(ImapClient& client) {
   }
 }
 
-// A mail that its server can't give, or not in a form that can be read, must not hold up those behind it for ever.
+// The server says NO, which may be a trouble of its own that passes (RFC 5530: SERVERBUG, UNAVAILABLE, INUSE). The
+// mail, if it gives it after all; none: the mail is left behind; an error: it is to be asked again, in another session.
+// `behind`: a mail that waits for this one; 0: none does.
+Task<Result<std::optional<Fetched>>> MailboxReader::after_refusal(ImapClient& client, std::uint32_t uid,
+                                                                  std::uint32_t behind, Error error) {
+  const auto now = SteadyClock::now();
+  if (refusals_.uid != uid) refusals_ = {.uid = uid, .latest = now};
+  ++refusals_.times;
+  refusals_.lasted += std::min<SteadyClock::duration>(now - std::exchange(refusals_.latest, now), longest_gap);
+  bool hopeless = refusals_.lasted >= settings_.refusal.longest;
+  if (!hopeless && behind != 0 && refusals_.times >= most_failures && refusals_.lasted >= settings_.refusal.alone) {
+    const auto another = co_await client.fetch(behind);
+    if (another && *another) {
+      auto again = co_await client.fetch(uid);
+      if (again || again.error().kind != ErrorKind::permission) co_return again;
+      hopeless = true;
+    }
+  }
+  if (!hopeless) co_return std::unexpected(std::move(error));
+  co_await leave_behind(uid, std::move(error.what));
+  co_return std::nullopt;
+}
+
+// A mail that comes in no form that can be read must not hold up those behind it for ever.
 Task<> MailboxReader::note_failure(std::uint32_t uid, Error error) {
-  const bool of_the_mail =
-      error.kind == ErrorKind::permission || error.kind == ErrorKind::invalid || error.kind == ErrorKind::limit;
-  if (!of_the_mail) co_return;
+  if (not_now(error)) co_return;
   failures_ = std::exchange(failed_uid_, uid) == uid ? failures_ + 1 : 1;
   if (failures_ < most_failures) co_return;
-  inbox_.passed_over(settings_.rules.channel, fmt::format("mail {} can't be read: {}", uid, error.what));
+  co_await leave_behind(uid, std::move(error.what));
   cursor_.uid = uid;
   unsaved_ = true;
   co_await save_cursor();
+}
+
+Task<> MailboxReader::leave_behind(std::uint32_t uid, std::string why) {
+  InboundEvent event;
+  event.route = {.channel = settings_.rules.channel, .conversation = settings_.mailbox, .thread = {}, .reply_to = {}};
+  event.message_id = fmt::format("uid {}/{}", cursor_.uid_validity, uid);
+  event.received_at = clock_.now();
+  Backoff backoff(settings_.hold_first, settings_.hold_longest);
+  for (;;) {
+    const auto done = co_await inbox_.skip(event, why);
+    if (done) co_return;
+    if (!not_now(done.error())) {
+      inbox_.warn(settings_.rules.channel, fmt::format("mail {} is left behind: {}", event.message_id, why));
+      co_return;
+    }
+    co_await sleep_for(backoff.next());
+  }
 }
 
 // After a renumbering: mail that was there before our first start. A server that lost its numbers may have lost its
@@ -133,7 +179,18 @@ Task<Result<>> MailboxReader::take(ImapClient& client, Fetched fetched) {
                                    printable(truncate_utf8(skipped->message_id, 200)), skipped->why));
     co_return Result<>{};
   }
-  if (co_await bring(std::move(std::get<Incoming>(read)))) co_return co_await client.mark_seen(uid);
+  if (co_await bring(std::move(std::get<Incoming>(read)))) co_return co_await mark_seen(client, uid);
+  co_return Result<>{};
+}
+
+// A mailbox may be read-only for us. The cursor knows what was read, the flag is for people.
+Task<Result<>> MailboxReader::mark_seen(ImapClient& client, std::uint32_t uid) {
+  auto marked = co_await client.mark_seen(uid);
+  if (marked || marked.error().kind != ErrorKind::permission) co_return marked;
+  if (!std::exchange(told_unmarked_, true)) {
+    inbox_.warn(settings_.rules.channel,
+                fmt::format("{}; mails are answered all the same and stay unread", marked.error().what));
+  }
   co_return Result<>{};
 }
 
@@ -141,8 +198,12 @@ Task<Result<>> MailboxReader::take(ImapClient& client, Fetched fetched) {
 Task<bool> MailboxReader::bring(Incoming in) {
   const std::string sender = in.event.sender.id;
   const std::string what = printable(truncate_utf8(in.event.message_id, 200));
-  const auto now = SteadyClock::now();
-  if (!quota_.take(sender, now)) {
+  if (!in.files.empty()) {
+    // Files would be kept anew, for nobody. If the journal does not answer, it is asked by what follows.
+    const auto known = co_await inbox_.knows(in.event.route, in.event.message_id);
+    if (known && *known) co_return true;
+  }
+  if (!quota_.take(sender, SteadyClock::now())) {
     inbox_.passed_over(settings_.rules.channel,
                        fmt::format("mail {} is not answered: more than {} mails of {} within an hour", what,
                                    settings_.answers_per_hour, sender));

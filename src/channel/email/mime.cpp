@@ -58,13 +58,24 @@ struct Found {
   std::string plain, html;
 };
 
+// A line end before a boundary belongs to the boundary.
+std::string_view without_line_end(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return text;
+}
+
+// Goes over the lines of a mail once, however deep its parts lie in each other: each line is compared with the
+// boundaries of all multiparts that it is in.
 class Walk {
  public:
-  Walk(Mail& mail, const MimeLimits& limits) : mail_(mail), limits_(limits) {}
+  Walk(Mail& mail, const MimeLimits& limits, std::string_view body) : mail_(mail), limits_(limits), left_(body) {}
 
-  Found part(const Header& header, std::string_view body, int depth) {
-    if (++parts_ > limits_.parts || depth > limits_.depth) {
+  // A part from the end of its header on, and the boundary behind it.
+  Found part(const Header& header) {
+    if (++parts_ > limits_.parts || marks_.size() > static_cast<std::size_t>(limits_.depth)) {
       mail_.cut = true;
+      take_content();
       return {};
     }
     Parameters type = parse_parameters(header.get("Content-Type"));
@@ -73,61 +84,88 @@ class Walk {
     if (type.value.starts_with("multipart/")) {
       if (type.value == "multipart/report") mail_.report = true;
       if (const auto boundary = type.get("boundary"); !boundary.empty() && boundary.size() <= 200)
-        return multipart(type.value == "multipart/alternative", boundary, body, depth);
+        return multipart(type.value == "multipart/alternative", boundary);
       type.value = "text/plain";
     }
-    return leaf(header, type, body);
+    return leaf(header, type, take_content());
   }
 
  private:
-  Found multipart(bool alternative, std::string_view boundary, std::string_view body, int depth) {
-    const std::string mark = fmt::format("--{}", boundary);
+  static constexpr std::size_t none = std::string_view::npos;
+
+  Found multipart(bool alternative, std::string_view boundary) {
+    const std::size_t level = marks_.size();
+    marks_.push_back(fmt::format("--{}", boundary));
     Found found;
-    std::string_view piece;
-    bool inside = false;
-    const auto close = [&](std::size_t length) {
-      if (!inside) return;
-      std::string_view content = piece.substr(0, length);
-      // The line end before the boundary belongs to the boundary.
-      if (content.ends_with('\n')) content.remove_suffix(1);
-      if (content.ends_with('\r')) content.remove_suffix(1);
-      const Header header = Header::take(content);
-      merge(found, part(header, content, depth + 1), alternative);
-    };
-    std::size_t start = 0;  // of the part in `body`
-    for (std::size_t at = 0; at < body.size();) {
-      if (parts_ > limits_.parts) {
-        mail_.cut = true;
-        return found;
-      }
-      const std::size_t end = std::min(body.find('\n', at), body.size());
-      std::string_view line = body.substr(at, end - at);
-      if (line.starts_with(mark)) {
-        std::string_view rest = line.substr(mark.size());
-        const bool last = rest.starts_with("--");
-        if (last) rest.remove_prefix(2);
-        if (trim(rest).empty()) {
-          close(at - start);
-          if (last) return found;
-          inside = true;
-          start = std::min(end + 1, body.size());
-          piece = body.substr(start);
-        }
-      }
-      at = end + 1;
+    take_content();  // in front of the first part
+    while (ended_by_ == level && !closed_ && parts_ <= limits_.parts) {
+      const Header header = take_header();
+      merge(found, part(header), alternative);
     }
-    close(piece.size());  // the closing boundary is missing
+    marks_.pop_back();
+    if (ended_by_ == level) take_content();  // behind the last part
     return found;
+  }
+
+  std::string_view take_line() {
+    const std::size_t end = left_.find('\n');
+    const std::string_view line = left_.substr(0, end);
+    left_.remove_prefix(end == left_.npos ? left_.size() : end + 1);
+    return line;
+  }
+
+  // Whether this line ends what is read; where it would be the boundary of several multiparts, of the outermost.
+  bool is_boundary(std::string_view line) {
+    if (!line.starts_with("--")) return false;
+    for (std::size_t level = 0; level < marks_.size(); ++level) {
+      if (!line.starts_with(marks_[level])) continue;
+      std::string_view rest = line.substr(marks_[level].size());
+      const bool last = rest.starts_with("--");
+      if (last) rest.remove_prefix(2);
+      if (!trim(rest).empty()) continue;
+      ended_by_ = level;
+      closed_ = last;
+      return true;
+    }
+    return false;
+  }
+
+  // What lies before the next boundary, and passes over that.
+  std::string_view take_content() {
+    if (std::exchange(header_only_, false)) return {};
+    const std::string_view all = left_;
+    while (!left_.empty() && !marks_.empty()) {
+      const std::size_t before = all.size() - left_.size();
+      if (is_boundary(take_line())) return without_line_end(all.substr(0, before));
+    }
+    left_ = {};
+    ended_by_ = none;  // a closing boundary is missing
+    return marks_.empty() ? all : without_line_end(all);
+  }
+
+  Header take_header() {
+    const std::string_view all = left_;
+    std::string_view lines = all;
+    for (bool whole = false; !whole;) {
+      const std::size_t before = all.size() - left_.size();
+      const bool end = left_.empty();
+      const std::string_view line = take_line();
+      header_only_ = end || is_boundary(line);
+      if (end) ended_by_ = none;
+      if (header_only_) lines = all.substr(0, before);
+      whole = header_only_ || line.empty() || line == "\r";
+    }
+    return Header::take(lines);
   }
 
   static void merge(Found& into, Found more, bool alternative) {
     for (auto member : {&Found::plain, &Found::html}) {
       std::string& text = into.*member;
       if ((more.*member).empty()) continue;
-      if (alternative) {
+      if (alternative || text.empty()) {
         text = std::move(more.*member);  // the last one is the best (RFC 2046, 5.1.4)
       } else {
-        if (!text.empty()) text += '\n';
+        text += '\n';
         text += more.*member;
       }
     }
@@ -183,6 +221,12 @@ class Walk {
   Mail& mail_;
   const MimeLimits& limits_;
   std::size_t parts_ = 0;
+  std::string_view left_;  // of the body
+  std::vector<std::string>
+      marks_;                    // what the boundaries of the multiparts begin with that we are in, the outermost first
+  std::size_t ended_by_ = none;  // whose boundary the latest one was; none: the mail's end
+  bool closed_ = false;          // that was its last
+  bool header_only_ = false;     // a boundary, or the mail's end, came within a header
 };
 
 }  // namespace
@@ -190,7 +234,7 @@ class Walk {
 Mail parse_mail(std::string_view bytes, const MimeLimits& limits) {
   Mail mail;
   mail.header = Header::take(bytes);
-  Found found = Walk(mail, limits).part(mail.header, bytes, 0);
+  Found found = Walk(mail, limits, bytes).part(mail.header);
   mail.text = trim(found.plain).empty() ? std::move(found.html) : std::move(found.plain);
   return mail;
 }

@@ -1,7 +1,8 @@
 #pragma once
 // The body of a mail as a tree of parts (RFC 2045, 2046), read in one walk that keeps what a conversation needs: one
-// text, and the files. Of alternatives, plain text is taken before HTML. Hostile mail costs no more than its size:
-// depth, parts, files and bytes are bounded, and what lies beyond is left out.
+// text, and the files. Of alternatives, plain text is taken before HTML. Hostile mail costs no more than its size: its
+// lines are passed over once, however deep it is, depth, parts, files and bytes are bounded, and what lies beyond is
+// left out.
 
 #include <string>
 #include <string_view>

@@ -1,7 +1,10 @@
 #include "channel/email/mime.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <ctime>
 
 #include "channel/email/html_text.h"
 #include "channel/email/quote.h"
@@ -103,6 +106,67 @@ TEST(Mime, HostileTreesAreBounded) {
   const Mail mail = parse_mail(wide);
   EXPECT_TRUE(mail.cut);
   EXPECT_THAT(mail.files, SizeIs(20));
+}
+
+TEST(Mime, EachPartEndsWhereItsOwnOrAnOuterBoundaryIs) {
+  // An inner multipart that lacks its end, one that has only a header, an epilogue, and the outer one's boundary
+  // within.
+  const Mail mail = parse_mail(crlf(R"(Content-Type: multipart/mixed; boundary=out
+
+--inner
+preamble
+--out
+Content-Type: multipart/mixed; boundary=inner
+
+--inner
+
+one
+--inner
+
+two
+--out
+Content-Type: multipart/mixed; boundary=inner
+--out
+Content-Type: multipart/mixed; boundary=inner
+
+--inner
+
+three
+--out--x
+--inner--
+epilogue
+--inner
+
+not a part
+--out
+
+four
+
+--out--
+
+--out
+
+after the end
+)"));
+  EXPECT_EQ(mail.text, "one\ntwo\nthree\n--out--x\nfour\n");
+  EXPECT_FALSE(mail.cut);
+}
+
+TEST(Mime, ADeepTreeCostsNoMoreThanItsSize) {
+  const auto time_of = [](int depth) {
+    std::string mail;
+    for (int i = 0; i < depth; ++i) mail += fmt::format("Content-Type: multipart/mixed; boundary=b{}\n\n--b{}\n", i, i);
+    mail += "Content-Type: a/b\n\n";
+    while (mail.size() < 1'000'000) mail += "--x\n\n\n\n\n\n\n\n";
+    double best = 1e9;
+    for (int i = 0; i < 5; ++i) {
+      const std::clock_t start = std::clock();
+      EXPECT_EQ(parse_mail(mail).files.size(), 1U);
+      best = std::min(best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+    }
+    return best;
+  };
+  EXPECT_LT(time_of(19), 3 * time_of(1));
 }
 
 TEST(Mime, ReportsAreRecognised) {

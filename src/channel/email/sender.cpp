@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/text.h"
 #include "channel/email/codec.h"
@@ -36,30 +37,45 @@ struct Verdict {
 struct Authentication {
   std::string server;
   std::vector<Verdict> verdicts;
+  bool well_formed = true;
 };
 
-// Words of a statement; a quoted string is one word, blanks around "=" don't count.
+// The field without what the writer of a mail may have chosen: a blank stands for a comment, one mark for a quoted
+// string, whatever is in it. No name of a method, a result or a domain needs to be quoted.
+std::string bare(std::string_view field, bool& well_formed) {
+  std::string out;
+  FieldScan scan;
+  auto before = FieldScan::In::text;
+  for (const char c : field) {
+    const auto in = scan.step(c);
+    if (in == FieldScan::In::text) {
+      out += c;
+    } else if (in != before) {
+      out += in == FieldScan::In::comment ? ' ' : '"';
+    }
+    before = in;
+  }
+  well_formed = scan.well_formed();
+  return out;
+}
+
+// Words of a bare statement; blanks around "=" don't count.
 std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> words;
   std::string word;
-  bool quoted = false;
   const auto finish = [&] {
     if (!word.empty()) words.push_back(std::exchange(word, {}));
   };
   for (std::size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
-    if (quoted && c == '\\' && at + 1 < text.size()) {
-      word += text[++at];
-    } else if (c == '"') {
-      quoted = !quoted;
-    } else if (!quoted && c == '=') {
+    if (c == '=') {
       if (word.empty() && !words.empty()) {
         word = std::move(words.back());
         words.pop_back();
       }
       word += '=';
       while (at + 1 < text.size() && trim(text.substr(at + 1, 1)).empty()) ++at;
-    } else if (!quoted && trim({&c, 1}).empty()) {
+    } else if (trim({&c, 1}).empty()) {
       finish();
     } else {
       word += c;
@@ -69,41 +85,37 @@ std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
-Authentication parse(std::string_view field) {
-  const std::string text = without_comments(field);
-  Authentication out;
-  bool first = true;
-  bool quoted = false;
-  std::size_t start = 0;
-  const auto statement = [&](std::string_view piece) {
-    const auto words = words_of(piece);
-    if (std::exchange(first, false)) {
-      if (!words.empty()) out.server = lower(words.front());  // a version may follow
-      return;
-    }
-    Verdict verdict;
-    for (const std::string& word : words) {
-      const std::size_t equals = word.find('=');
-      if (equals == word.npos) continue;
-      std::string key = lower(word.substr(0, equals));
-      std::string value = lower(word.substr(equals + 1));
-      if (verdict.method.empty()) {
-        verdict.method = key.substr(0, key.find('/'));
-        verdict.result = std::move(value);
-      } else {
-        verdict.properties.emplace_back(std::move(key), std::move(value));
-      }
-    }
-    if (!verdict.method.empty()) out.verdicts.push_back(std::move(verdict));
-  };
-  for (std::size_t at = 0; at < text.size() && out.verdicts.size() < 50; ++at) {
-    if (text[at] == '"') quoted = !quoted;
-    if (text[at] == ';' && !quoted) {
-      statement(std::string_view(text).substr(start, at - start));
-      start = at + 1;
+Verdict verdict_in(std::string_view statement) {
+  Verdict verdict;
+  for (const std::string& word : words_of(statement)) {
+    const std::size_t equals = word.find('=');
+    if (equals == word.npos) continue;
+    std::string key = lower(word.substr(0, equals));
+    std::string value = lower(word.substr(equals + 1));
+    if (verdict.method.empty()) {
+      verdict.method = key.substr(0, key.find('/'));
+      verdict.result = std::move(value);
+    } else {
+      verdict.properties.emplace_back(std::move(key), std::move(value));
     }
   }
-  statement(std::string_view(text).substr(start));
+  return verdict;
+}
+
+Authentication parse(std::string_view field) {
+  Authentication out;
+  const std::string text = bare(field, out.well_formed);
+  std::string_view left = text;
+  for (bool first = true; !left.empty(); first = false) {
+    const std::size_t end = std::min(left.find(';'), left.size());
+    const std::string_view statement = left.substr(0, end);
+    left.remove_prefix(std::min(end + 1, left.size()));
+    if (first) {
+      if (const auto words = words_of(statement); !words.empty()) out.server = lower(words.front());  // then a version
+    } else if (Verdict verdict = verdict_in(statement); !verdict.method.empty()) {
+      out.verdicts.push_back(std::move(verdict));
+    }
+  }
   return out;
 }
 
@@ -120,17 +132,19 @@ Result<> check_authentication(const Header& header, std::string_view authserv, s
   for (const std::string_view field : header.all("Authentication-Results")) {
     const Authentication found = parse(field);
     if (found.server != lower(authserv)) continue;
+    if (!found.well_formed)
+      return fail(ErrorKind::permission, fmt::format("the Authentication-Results of {} is not well-formed", authserv));
+    std::set<std::string_view> failed;  // methods
+    for (const Verdict& verdict : found.verdicts) {
+      if (verdict.result == "fail") failed.insert(verdict.method);
+    }
+    if (failed.contains("dmarc"))
+      return fail(ErrorKind::permission, fmt::format("{} found DMARC to fail for it", authserv));
     std::string seen;
     for (const Verdict& verdict : found.verdicts) {
-      if (verdict.method == "dmarc") {
-        if (verdict.result == "pass" && verdict.property("header.from") == domain) return {};
-        if (verdict.result == "fail")
-          return fail(ErrorKind::permission, fmt::format("{} found DMARC to fail for it", authserv));
-      }
-    }
-    for (const Verdict& verdict : found.verdicts) {
       seen += fmt::format("{}{}={}", seen.empty() ? "" : ", ", verdict.method, verdict.result);
-      if (verdict.result != "pass") continue;
+      if (verdict.result != "pass" || failed.contains(verdict.method)) continue;
+      if (verdict.method == "dmarc" && verdict.property("header.from") == domain) return {};
       if (verdict.method == "dkim") {
         // header.i is "@domain" or "user@domain".
         const std::string d = verdict.property("header.d");
@@ -158,7 +172,7 @@ Result<KnownSender> judge_sender(const Header& header, const SenderRules& rules)
       return fail(good.error().kind,
                   fmt::format("it says to be from {}, but {}", shown(mailbox.address), good.error().what));
   }
-  return KnownSender{mailbox, admin};
+  return KnownSender{{decode_words(mailbox.name), mailbox.address}, admin};
 }
 
 }  // namespace talaria::mail

@@ -3,7 +3,9 @@
 // verdict of our own mail server, which it leaves in an Authentication-Results field under its name, its authserv-id
 // (RFC 8601): "dmarc=pass" for the From line's domain, or a DKIM signature or SPF of that very domain ("aligned", RFC
 // 7489, 3.1). Servers put their field on top, so the first one with that name counts and no other: a field that the
-// writer of a mail has put into it lies below.
+// writer of a mail has put into it lies below. Within it a failure counts more than a pass of the same method, wherever
+// the two stand; quoted strings and comments, in which the writer of a mail may have had a say, count for nothing; and
+// one that is not well-formed vouches for nobody.
 
 #include <optional>
 #include <string>
@@ -23,7 +25,7 @@ struct SenderRules {
 };
 
 struct KnownSender {
-  Mailbox mailbox;
+  Mailbox mailbox;  // with its name decoded
   bool admin = false;
 };
 

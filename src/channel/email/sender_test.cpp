@@ -1,7 +1,9 @@
 #include "channel/email/sender.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
 #include "channel/email/loop_guard.h"
 
@@ -66,6 +68,91 @@ TEST(Sender, TheFirstFieldOfOurServerCounts) {
   EXPECT_TRUE(
       is_believed("Authentication-Results: other; dmarc=fail header.from=example.org\n"
                   "Authentication-Results: mx.example.org; dmarc=pass header.from=example.org"));
+}
+
+// What a sender may choose, a local part say, stands in a quoted string or a comment of our server's field.
+TEST(Sender, QuotationsAndCommentsSayNothing) {
+  const std::string start = "Authentication-Results: mx.example.org; ";
+  for (
+      const char* results : {
+          R"(spf=pass smtp.mailfrom="a\"; dmarc=pass header.from=example.org; x=\"b"@evil.test; dmarc=fail header.from=example.org)",
+          R"(spf=pass smtp.mailfrom="a\"; dmarc=pass header.from=example.org; x=\"b"@evil.test)",
+          R"(spf=pass smtp.mailfrom="\\\"; dmarc=pass header.from=example.org; x=\\\""@evil.test)",
+          R"(spf=pass (a\) ; dmarc=pass header.from=example.org; \() smtp.mailfrom=evil.test)",
+          R"(spf=pass (") smtp.mailfrom=evil.test; x=y (" ; dmarc=pass header.from=example.org))",
+          R"("dmarc=pass" header.from=example.org)",
+          R"("dmarc"=pass header.from=example.org)",
+          R"(dmarc="pass" header.from=example.org)",
+          R"(dmarc=pass "header.from=example.org")",
+          R"(dmarc=pass header.from="example.org")",
+          R"(spf=pass smtp.mailfrom="a@example.org")",
+      }) {
+    EXPECT_FALSE(is_believed(start + results)) << results;
+  }
+  EXPECT_TRUE(is_believed(start + R"(spf=pass (a \) b; "c) smtp.mailfrom="a\"; b"@example.org)"));
+}
+
+TEST(Sender, AFieldThatIsNotWellFormedVouchesForNobody) {
+  const std::string start = "Authentication-Results: mx.example.org; dmarc=pass header.from=example.org";
+  ASSERT_TRUE(is_believed(start));
+  for (const char* rest : {"; x=\"y", "; x=y (z", "; x=y )", "; x=\\\"y", " \\"}) {
+    EXPECT_FALSE(is_believed(start + rest)) << rest;
+    EXPECT_FALSE(is_believed(start + rest + "\n" + start)) << "nor is a field below it asked: " << rest;
+  }
+}
+
+TEST(Sender, AFailureCountsMoreThanAPass) {
+  for (const std::string good : {"dmarc=pass header.from=example.org", "dkim=pass header.d=example.org",
+                                 "spf=pass smtp.mailfrom=a@example.org"}) {
+    const std::string start = "Authentication-Results: mx.example.org; ";
+    const std::string bad = good.substr(0, good.find('=')) + "=fail";
+    EXPECT_TRUE(is_believed(start + good));
+    EXPECT_FALSE(is_believed(start + good + "; " + bad)) << good;
+    EXPECT_FALSE(is_believed(start + bad + "; " + good)) << good;
+    EXPECT_FALSE(is_believed(start + good + "; DMARC = Fail")) << good;
+    std::string many = start + good;
+    for (int i = 0; i < 100; ++i) many += "; x=pass";
+    EXPECT_FALSE(is_believed(many + "; " + bad)) << good;
+  }
+}
+
+// Pieces of which hostile content is made.
+rc::Gen<std::string> hostile_text() {
+  const auto piece = rc::gen::element<std::string>("\"", "\\", "(", ")", ";", "=", " ", "@", "/", "a", "dmarc=pass",
+                                                   "header.from=example.org", "; dkim=pass header.d=example.org",
+                                                   "spf=pass smtp.mailfrom=example.org");
+  return rc::gen::map(rc::gen::container<std::vector<std::string>>(piece), [](const std::vector<std::string>& pieces) {
+    std::string text;
+    for (const std::string& each : pieces) text += each;
+    return text;
+  });
+}
+
+// As a server must write it in a quoted string or a comment (RFC 5322, 3.2.1).
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (std::string_view("\"\\()").contains(c)) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+RC_GTEST_PROP(SenderProperty, NothingInsideOfQuotationsAndCommentsIsAResult, ()) {
+  const std::string inside = escaped(*hostile_text());
+  for (const std::string& field :
+       {fmt::format("spf=pass (of {}) smtp.mailfrom=\"{}\"@evil.test", inside, inside),
+        fmt::format("\"{}\" dkim=none; dmarc=none header.from=\"{}\" ({})", inside, inside, inside)}) {
+    RC_ASSERT(!is_believed("Authentication-Results: mx.example.org; " + field));
+    RC_ASSERT(is_believed("Authentication-Results: mx.example.org; dkim=pass header.d=example.org; " + field));
+  }
+}
+
+RC_GTEST_PROP(SenderProperty, NothingHidesAFailure, ()) {
+  const std::string anything = *hostile_text();
+  const std::string start = "Authentication-Results: mx.example.org; ";
+  RC_ASSERT(!is_believed(start + "dmarc=fail header.from=example.org; " + anything));
+  RC_ASSERT(!is_believed(start + anything + "; dmarc=fail header.from=example.org"));
 }
 
 TEST(Sender, MustBeLetIn) {

@@ -94,8 +94,7 @@ void give_up(const Luggage& luggage, const std::string& state_directory, const V
   if (alive) signal_descendants(*alive, SIGTERM);
   for (const auto end = Deadline::in(grace); alive && !alive->empty() && !end.expired(); alive = living_descendants())
     std::this_thread::sleep_for(pause);
-  if (!kill_descendants(Deadline::in(grace)))
-    say("talaria: processes that agents had started could not be ended\n");
+  if (!kill_descendants(Deadline::in(grace))) say("talaria: processes that agents had started could not be ended\n");
 
   RunRow run;
   run.id = luggage.facts.run_id;

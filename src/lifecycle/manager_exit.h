@@ -30,7 +30,8 @@ struct ExitLog {
 // Lines that are not ours are passed over: the file informs, it decides nothing.
 [[nodiscard]] ExitLog parse_exit_log(std::string_view text);
 
-// The line for a run without a store, with its newline. A run with an id stands in the ledger already, begun and no more.
+// The line for a run without a store, with its newline. A run with an id stands in the ledger already, begun and no
+// more.
 [[nodiscard]] std::string format_told_end(const RunRow& run);
 
 // The manager's view in our words. `was_ready`: a time-out was that of the stop, not of the start.

@@ -59,8 +59,9 @@ int send(const Context& context, const SendOptions& options) {
     if (error.maybe_done) error.what += fmt::format("; `{} outbox list` shows what is on its way", talaria_for(*paths));
     return report(error);
   }
-  if (const auto* state = answer->as_object().if_contains("state");
-      !options.queue && state != nullptr && *state == "pending") {
+  const auto* object = answer->if_object();
+  const auto* state = object == nullptr ? nullptr : object->if_contains("state");
+  if (!options.queue && state != nullptr && *state == "pending") {
     say("talaria: stored as {} and on its way, without a receipt so far; `{} outbox list` shows it\n",
         json::serialize(answer->at("id")), talaria_for(*paths));
     return static_cast<int>(ExitCode::unclear);
@@ -112,9 +113,9 @@ int chat(const Context& context, const std::string& agent, std::string session) 
 void add_send(CLI::App& parent, Context& context) {
   CLI::App* command = parent.add_subcommand("send", "Send a message to a conversation");
   command->footer(
-      "Waits for the platform's receipt. Exit codes: 0 it came, 1 the platform will not take it, 74 it is on its way "
-      "or\n"
-      "may be (sending it again may repeat it), 75 nothing was sent, try again. --queue returns at once.\n\nExample:\n"
+      "Waits for the platform's receipt; --queue returns at once. Exit codes: 0 it came, 1 the platform will not take\n"
+      "it, 74 it is on its way, or may be (sending it again may repeat it), 75 nothing was sent, try "
+      "again.\n\nExample:\n"
       "  talaria send --to 'libera:#talaria' 'The backup is done.'\n  uptime | talaria send --to libera:alice -");
   auto options = std::make_shared<SendOptions>();
   command->add_option("--to", options->to, "CHANNEL:CONVERSATION[:THREAD]")->required();

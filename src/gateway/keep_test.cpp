@@ -67,6 +67,12 @@ TEST_F(KeepTest, AnEventIsKnownFromItsJournallingOn) {
     EXPECT_EQ(co_await world.gateway->knows(event.route, "1"), true);
     EXPECT_EQ(co_await world.gateway->knows(event.route, "2"), false);
     co_await world.until_sent(1);
+    // What a channel is given says the same.
+    Inbox& inbox = *world.channel->inbox;
+    EXPECT_EQ(co_await inbox.knows(event.route, "1"), true);
+    event.message_id = "2";
+    EXPECT_TRUE(co_await inbox.skip(event, "it can't be read"));
+    EXPECT_EQ(co_await inbox.knows(event.route, "2"), true);
   });
   run([](World& world) -> Task<> { EXPECT_EQ(co_await world.gateway->knows({"chat", "alice", "", ""}, "1"), true); });
 }

@@ -14,7 +14,7 @@ namespace {
 constexpr std::uint32_t window = 50'000;  // UIDs that are asked for at once: bounds the answer
 constexpr int most_failures = 5;          // to fetch one mail
 constexpr Millis longest_gap{600'000};    // between two tries: what lies beyond says nothing about the server
-constexpr UnixMillis day = 24 * 3'600'000LL;
+constexpr UnixMillis one_day = 24 * 3'600'000LL;
 
 bool not_now(const Error& error) { return error.kind != ErrorKind::invalid && error.kind != ErrorKind::limit; }
 
@@ -62,7 +62,8 @@ Task<Result<>> MailboxReader::read_new(ImapClient& client) {
     const std::uint32_t first = cursor_.uid + 1;
     std::uint32_t last = 0;
     if (known_end_ > first) last = first + std::min(known_end_ - 1 - first, window - 1);
-    auto uids = co_await client.search(first, last, renumbered_ && cursor_.since > day ? cursor_.since - day : 0);
+    auto uids =
+        co_await client.search(first, last, renumbered_ && cursor_.since > one_day ? cursor_.since - one_day : 0);
     if (!uids) co_return std::unexpected(uids.error());
     int since_saved = 0;
     for (std::size_t at = 0; at < uids->size(); ++at) {
@@ -158,7 +159,7 @@ bool MailboxReader::is_from_before(const Fetched& fetched) const {
   if (fetched.received_at < cursor_.since / 1000 * 1000) return true;
   std::string_view bytes = fetched.bytes;
   const UnixMillis written = parse_date(Header::take(bytes).get("Date"));
-  return written != 0 && written < cursor_.since - day;
+  return written != 0 && written < cursor_.since - one_day;
 }
 
 Task<Result<>> MailboxReader::take(ImapClient& client, Fetched fetched) {

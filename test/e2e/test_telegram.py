@@ -162,11 +162,11 @@ def test_an_answer_that_turns_out_to_be_a_file_leaves_no_message_of_its_beginnin
     alice, out = telegram.person("Alice"), tmp_path / "out"
     out.mkdir()
     (out / "a.txt").write_bytes(b"bytes")
-    agent = command_agent(f"if [ -e {out}/second ]; then echo 'MEDIA: {out}/a.txt'; sleep 2; else touch {out}/second; echo working; exec sleep 60; fi")
+    agent = command_agent(f"if [ -e {out}/second ]; then echo 'MEDIA: {out}/a.txt'; sleep 2; else touch {out}/second; echo working; sleep 3; echo more; exec sleep 60; fi")
     with gateway(tmp_path, telegram, agent=agent + f'\nattach_from = ["{out}"]').start() as g:
         g.wait_channel_up("tg")
         telegram.say(alice, "go")
-        telegram.wait(lambda: telegram.texts(alice) == ["working"])
+        telegram.wait(lambda: telegram.of("editMessageText"))  # which message it is, is on disk
         g.kill9()
         g.start()
         telegram.wait(lambda: [m.file for m in telegram.sent(alice)] == [("sendDocument", "a.txt", b"bytes")])

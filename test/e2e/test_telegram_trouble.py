@@ -212,6 +212,51 @@ def test_the_backlog_is_answered_oldest_first_even_if_it_comes_the_other_way_rou
         assert telegram.texts(alice) == [f"n{n}" for n in range(130)]
 
 
+@pytest.mark.parametrize("method, fault, options", [
+    ("getFile", "drop", {}),
+    ("getFile", "status", {"status": 502}),
+    ("getFile", "refuse", {"code": 500, "description": "Internal Server Error"}),
+    ("file", "status", {"status": 503}),
+    ("file", "status", {"status": 429}),
+])
+def test_a_file_waits_for_trouble_with_telegrams_files_to_pass(tmp_path, telegram, alice, method, fault, options):
+    with gateway(tmp_path, telegram).start() as g:
+        g.wait_channel_up("tg")
+        telegram.fault(method, fault, times=7, **options)
+        telegram.say(alice, None, document=telegram.file("a.txt", b"0123456789"), caption="look")
+        telegram.say(alice, "and then")
+        telegram.wait(lambda: len(telegram.sent(alice)) == 2)
+        settled(g, telegram)
+        assert "could not be fetched" not in telegram.texts(alice)[0] and telegram.texts(alice)[1] == "and then"
+        kept = [p for p in (g.home / "state").rglob("*") if p.is_file() and p.read_bytes() == b"0123456789"]
+        assert len(kept) == 1
+
+
+def test_a_file_waits_as_long_as_telegram_says(tmp_path, telegram, alice):
+    with gateway(tmp_path, telegram).start() as g:
+        g.wait_channel_up("tg")
+        telegram.fault("getFile", "refuse", code=429, description="Too Many Requests: retry after 3", retry_after=3)
+        telegram.say(alice, None, document=telegram.file("a.txt", b"0123456789"), caption="look")
+        telegram.wait(lambda: telegram.sent(alice))
+        refused, again = telegram.of("getFile")
+        assert again.at - refused.at >= 3.0
+
+
+def test_a_file_that_can_not_be_had_holds_up_the_rest_for_minutes_only(tmp_path, telegram, alice):
+    with FastClock(tmp_path) as clock, gateway(tmp_path, telegram, **clock.environment).start() as g:
+        g.wait_channel_up("tg")
+        telegram.fault("getFile", "status", times=10000, status=502)
+        telegram.say(alice, None, document=telegram.file("a.txt", b"0123456789"), caption="look")
+        telegram.say(alice, "and then")
+        telegram.wait(lambda: len(telegram.of("getFile")) >= 3)
+        clock.run(60)
+        telegram.wait(lambda: telegram.sent(alice), 30)
+        clock.run(1)
+        telegram.wait(lambda: len(telegram.sent(alice)) == 2)
+        assert telegram.texts(alice) == ["look\n[a.txt: could not be fetched]", "and then"]
+        assert 5 < len(telegram.of("getFile")) < 100
+
+
 def test_a_deaf_poller_is_noticed_and_replaced_within_two_periods(tmp_path, telegram, alice):
     with gateway(tmp_path, telegram).start() as g:
         g.wait_channel_up("tg")

@@ -141,6 +141,22 @@ def test_files_come_and_go_with_messages(tmp_path, telegram):
         assert len(kept) == 1, "the file was not kept"
 
 
+def test_what_can_not_be_read_is_told_of(tmp_path, telegram):
+    alice, group = telegram.person("Alice"), telegram.group("Friends")
+    with gateway(tmp_path, telegram, channel='groups = "all"').start() as g:
+        g.wait_channel_up("tg")
+        telegram.say(alice, None, location={"latitude": 1.5, "longitude": 2.5})
+        telegram.say(alice, None, sticker={"file_id": "s", "emoji": "🙂"})
+        telegram.say(alice, None, pinned_message={"message_id": 1})
+        telegram.say(alice, None, hologram={"of": "a cat"})
+        telegram.say(alice, None, group, new_chat_members=[alice.user])
+        telegram.say(alice, None, group, contact={"first_name": "Bob", "phone_number": "+123"})
+        telegram.wait(lambda: len(telegram.sent()) == 4)
+        telegram.wait(lambda: not telegram.unconfirmed(), what="confirmation of the last update")
+        assert telegram.texts(alice) == ["[location 1.5, 2.5]", "[sticker 🙂]", "[a message of a kind that can't be read here]"]
+        assert telegram.texts(group) == ["[contact Bob, +123]"]
+
+
 def test_files_go_out_with_answers(tmp_path, telegram):
     alice, out = telegram.person("Alice"), tmp_path / "out"
     out.mkdir()

@@ -7,9 +7,10 @@ import urllib.request
 
 import pytest
 
+from support.fast_clock import FastClock
 from support.talaria import wait_until
 from support.telegram_api import TelegramApi
-from telegram_support import POLL, REPEAT, gateway, outbox, wait_down
+from telegram_support import POLL, REPEAT, command_agent, gateway, outbox, wait_down
 
 
 @pytest.fixture
@@ -57,6 +58,35 @@ def test_an_answer_lost_after_acceptance_is_repeated_once_and_marked(tmp_path, t
         telegram.wait(lambda: len(telegram.sent(alice)) == 3)
         settled(g, telegram)
         assert telegram.texts(alice) == ["one", REPEAT + "one", "two"]
+
+
+def test_a_file_whose_fate_is_unknown_is_repeated_with_the_mark(tmp_path, telegram, alice):
+    (tmp_path / "a.txt").write_bytes(b"bytes")
+    agent = command_agent(f"echo here; echo 'MEDIA: {tmp_path}/a.txt'") + f'\nattach_from = ["{tmp_path}"]'
+    with gateway(tmp_path, telegram, agent=agent).start() as g:
+        g.wait_channel_up("tg")
+        telegram.fault("sendDocument", "lose")
+        telegram.say(alice, "go")
+        telegram.wait(lambda: len(telegram.sent(alice)) == 3)
+        settled(g, telegram)
+        assert [(m.text, bool(m.file)) for m in telegram.sent(alice)] == [("here", False), ("", True), (REPEAT.strip(), True)]
+
+
+def test_a_file_that_is_gone_when_it_is_repeated_is_told_of_with_the_mark(tmp_path, telegram, alice):
+    agent = command_agent(f"echo bytes > {tmp_path}/a.txt; echo 'MEDIA: {tmp_path}/a.txt'") + f'\nattach_from = ["{tmp_path}"]'
+    with gateway(tmp_path, telegram, agent=agent).start() as g:
+        g.wait_channel_up("tg")
+        telegram.fault("sendDocument", "deaf")
+        telegram.say(alice, "go")
+        telegram.wait(lambda: telegram.sent(alice))
+        g.kill9()
+        for kept in (g.home / "state").rglob("*"):
+            if kept.is_file() and kept.read_bytes() == b"bytes\n":
+                kept.unlink()
+        (tmp_path / "a.txt").unlink()
+        g.start()
+        telegram.wait(lambda: len(telegram.sent(alice)) == 2)
+        assert telegram.texts(alice) == ["", REPEAT + "(a.txt: the file can't be read)"]
 
 
 def test_a_kept_connection_that_is_closed_does_not_double_a_message(tmp_path, telegram, alice):
@@ -136,6 +166,20 @@ def test_a_group_that_becomes_a_supergroup_is_followed(tmp_path, telegram, alice
         settled(g, telegram)
 
 
+def test_a_group_that_becomes_a_supergroup_while_an_answer_is_shown_is_followed(tmp_path, telegram, alice):
+    old, new = telegram.group("Old"), telegram.group("New")
+    agent = command_agent(f"echo one; until [ -e {tmp_path}/moved ]; do sleep 0.1; done; echo two")
+    with gateway(tmp_path, telegram, agent=agent).start() as g:
+        g.wait_channel_up("tg")
+        telegram.fault("sendChatAction", "refuse", times=1000, code=400, description="Bad Request")  # the edit is the first to hear of it
+        telegram.say(alice, "@talaria_bot go", old)
+        telegram.wait(lambda: telegram.texts(old) == ["one"])
+        old.trouble = (400, "Bad Request: group chat was upgraded to a supergroup chat", {"migrate_to_chat_id": new.id})
+        (tmp_path / "moved").touch()
+        telegram.wait(lambda: telegram.texts(new) == ["one\ntwo"])
+        settled(g, telegram)
+
+
 def test_updates_that_come_twice_are_answered_once(tmp_path, telegram, alice):
     with gateway(tmp_path, telegram).start() as g:
         g.wait_channel_up("tg")
@@ -166,6 +210,51 @@ def test_the_backlog_is_answered_oldest_first_even_if_it_comes_the_other_way_rou
         telegram.wait(lambda: len(telegram.sent(alice)) == 130, 60)
         settled(g, telegram)
         assert telegram.texts(alice) == [f"n{n}" for n in range(130)]
+
+
+@pytest.mark.parametrize("method, fault, options", [
+    ("getFile", "drop", {}),
+    ("getFile", "status", {"status": 502}),
+    ("getFile", "refuse", {"code": 500, "description": "Internal Server Error"}),
+    ("file", "status", {"status": 503}),
+    ("file", "status", {"status": 429}),
+])
+def test_a_file_waits_for_trouble_with_telegrams_files_to_pass(tmp_path, telegram, alice, method, fault, options):
+    with gateway(tmp_path, telegram).start() as g:
+        g.wait_channel_up("tg")
+        telegram.fault(method, fault, times=7, **options)
+        telegram.say(alice, None, document=telegram.file("a.txt", b"0123456789"), caption="look")
+        telegram.say(alice, "and then")
+        telegram.wait(lambda: len(telegram.sent(alice)) == 2)
+        settled(g, telegram)
+        assert "could not be fetched" not in telegram.texts(alice)[0] and telegram.texts(alice)[1] == "and then"
+        kept = [p for p in (g.home / "state").rglob("*") if p.is_file() and p.read_bytes() == b"0123456789"]
+        assert len(kept) == 1
+
+
+def test_a_file_waits_as_long_as_telegram_says(tmp_path, telegram, alice):
+    with gateway(tmp_path, telegram).start() as g:
+        g.wait_channel_up("tg")
+        telegram.fault("getFile", "refuse", code=429, description="Too Many Requests: retry after 3", retry_after=3)
+        telegram.say(alice, None, document=telegram.file("a.txt", b"0123456789"), caption="look")
+        telegram.wait(lambda: telegram.sent(alice))
+        refused, again = telegram.of("getFile")
+        assert again.at - refused.at >= 3.0
+
+
+def test_a_file_that_can_not_be_had_holds_up_the_rest_for_minutes_only(tmp_path, telegram, alice):
+    with FastClock(tmp_path) as clock, gateway(tmp_path, telegram, **clock.environment).start() as g:
+        g.wait_channel_up("tg")
+        telegram.fault("getFile", "status", times=10000, status=502)
+        telegram.say(alice, None, document=telegram.file("a.txt", b"0123456789"), caption="look")
+        telegram.say(alice, "and then")
+        telegram.wait(lambda: len(telegram.of("getFile")) >= 3)
+        clock.run(60)
+        telegram.wait(lambda: telegram.sent(alice), 30)
+        clock.run(1)
+        telegram.wait(lambda: len(telegram.sent(alice)) == 2)
+        assert telegram.texts(alice) == ["look\n[a.txt: could not be fetched]", "and then"]
+        assert 5 < len(telegram.of("getFile")) < 100
 
 
 def test_a_deaf_poller_is_noticed_and_replaced_within_two_periods(tmp_path, telegram, alice):

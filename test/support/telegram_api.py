@@ -146,7 +146,7 @@ class TelegramApi(Methods):
     # ---- Trouble
 
     def fault(self, method: str, kind: str, times: int = 1, **options) -> None:
-        """The next `times` calls of the method suffer it; see FAULTS."""
+        """The next `times` calls of the method suffer it; see FAULTS. "file": a download, which knows "status" alone."""
         assert f"{kind}:" in FAULTS, kind
         with self.changed:
             self._faults.append(Fault(method, kind, options, times))
@@ -191,7 +191,7 @@ class TelegramApi(Methods):
 
     def serve(self, connection, path: str, query: str, body: bytes) -> tuple[int, str, bytes]:
         if path.startswith("/file/bot"):
-            return self._serve_file(path)
+            return self._serve_file(path, self._note_call("file", {}, {})[1])
         token, _, method = path.removeprefix("/bot").partition("/")
         if self._silent:
             self._hang(connection)
@@ -203,12 +203,7 @@ class TelegramApi(Methods):
         return self._answer(connection, method, parameters, files)
 
     def _answer(self, connection, method: str, parameters: dict, files: dict):
-        call = Call(method, parameters, files, time.monotonic())
-        with self.changed:
-            self.calls.append(call)
-            fault = self._due(method)
-            call.fault = fault.kind if fault else ""
-            self.changed.notify_all()
+        call, fault = self._note_call(method, parameters, files)
         kind, options = (fault.kind, fault.options) if fault else ("", {})
         if kind == "drop":
             raise Gone
@@ -238,6 +233,15 @@ class TelegramApi(Methods):
             return options.get("status", 200), "text/html", options.get("body", "<html>}{ nonsense").encode()
         return _json(status, call.answer)
 
+    def _note_call(self, method: str, parameters: dict, files: dict) -> tuple[Call, Fault | None]:
+        call = Call(method, parameters, files, time.monotonic())
+        with self.changed:
+            self.calls.append(call)
+            fault = self._due(method)
+            call.fault = fault.kind if fault else ""
+            self.changed.notify_all()
+        return call, fault
+
     def _due(self, method: str) -> Fault | None:
         for fault in self._faults:
             if fault.method in ("*", method) and fault.left > 0:
@@ -257,7 +261,9 @@ class TelegramApi(Methods):
             self.changed.notify_all()
             return result
 
-    def _serve_file(self, path: str):
+    def _serve_file(self, path: str, fault: Fault | None):
+        if fault:
+            return fault.options["status"], "text/html", b"<html><h1>Bad Gateway</h1></html>"
         token, _, place = path.removeprefix("/file/bot").partition("/")
         for where, data, _ in self._files.values():
             if token == self.token and where == place:

@@ -231,7 +231,7 @@ class Methods:
             field = parameters[field].removeprefix("attach://")
         if field not in files:
             raise Refusal(400, f"Bad Request: there is no {field} in the request")
-        return self._keep(chat, parameters, str(parameters.get("caption", "")), [], (method, *files[field]))
+        return self._keep(chat, parameters, str(parameters.get("caption", "")).strip(), [], (method, *files[field]))
 
     def _do_sendDocument(self, parameters, files):
         return self._upload(parameters, files, "document", "sendDocument")

@@ -104,6 +104,7 @@ std::optional<std::string> text_for_us(const Message& message, const Identity& s
     if (!addressing.ours && !answers_us && !all) return std::nullopt;
   }
   std::string text = cut_out(message.text, addressing.cuts);
+  if (!message.unread.empty()) text += (text.empty() ? "" : "\n") + message.unread;
   if (text.empty() && message.files.empty()) return std::nullopt;
   return text;
 }

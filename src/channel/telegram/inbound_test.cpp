@@ -68,6 +68,18 @@ TEST(TelegramInbound, AnswersToUsAndNamesWithoutUsername) {
   EXPECT_FALSE(text_for_us(named, self, Groups::addressed));
 }
 
+TEST(TelegramInbound, WhatIsNoTextIsForUsLikeAnyMessage) {
+  auto message = say("", true);
+  message.unread = "[sticker 🙂]";
+  EXPECT_THAT(text_for_us(message, self, Groups::addressed), Optional(std::string("[sticker 🙂]")));
+  message.text = "look";
+  EXPECT_THAT(text_for_us(message, self, Groups::addressed), Optional(std::string("look\n[sticker 🙂]")));
+  message.direct = false;
+  EXPECT_FALSE(text_for_us(message, self, Groups::addressed));
+  message.replies_to_user = 77;
+  EXPECT_TRUE(text_for_us(message, self, Groups::addressed));
+}
+
 TEST(TelegramInbound, AllMeansAllButOtherBotsCommands) {
   EXPECT_THAT(text_for_us(say("whatever"), self, Groups::all), Optional(std::string("whatever")));
   EXPECT_FALSE(text_for_us(say("/new@other_bot"), self, Groups::all));

@@ -186,16 +186,17 @@ Task<Result<std::string>> Sender::read_file(std::string path) {
       asio::use_awaitable);
 }
 
-Task<ApiResult<std::string>> Sender::send_file(Target& target, Attachment file) {
+Task<ApiResult<std::string>> Sender::send_file(Target& target, Attachment file, std::string mark) {
   auto bytes = co_await read_file(file.path);
   if (!bytes) {
     // It won't come back: the reply goes on without it.
-    co_return co_await send_text(target, fmt::format("({}: {})", file.name, bytes.error().what), {});
+    co_return co_await send_text(target, fmt::format("({}: {})", file.name, bytes.error().what), std::move(mark));
   }
   bool photo = is_photo(file);
   for (int attempt = 0; attempt < 4; ++attempt) {
     std::vector<std::pair<std::string, std::string>> fields{{"chat_id", target.chat}};
     if (!target.thread.empty()) fields.emplace_back("message_thread_id", target.thread);
+    if (!mark.empty()) fields.emplace_back("caption", mark);
     auto sent =
         co_await api_.upload(photo ? "sendPhoto" : "sendDocument", std::move(fields),
                              {photo ? "photo" : "document", file.name, file.type, *bytes}, Deadline::in(times_.upload));
@@ -244,15 +245,21 @@ Task<Sender::Outcome> Sender::deliver(Reply reply) {
       co_return std::unexpected(std::move(turn.error()));
     }
     ApiResult<std::string> done;
+    const std::string begins = mark ? std::string(repeat_mark) : std::string();
     if (edit) {
       done = co_await edit_text(target, edits, texts[0]);
     } else if (part < shown) {
-      done = co_await send_text(target, texts[part], mark ? std::string(repeat_mark) : std::string());
+      done = co_await send_text(target, texts[part], begins);
     } else {
-      done = co_await send_file(target, reply.attachments[part - shown]);
+      done = co_await send_file(target, reply.attachments[part - shown], begins);
     }
     if (!done) {
-      if (edit && edit_is_hopeless(done.error())) {
+      const auto moved_to = done.error().migrate_to;
+      if (edit && (moved_to != 0 || edit_is_hopeless(done.error()))) {
+        if (moved_to != 0) {
+          target.chat = std::to_string(moved_to);
+          target.reply_to.clear();
+        }
         edits.clear();  // a new message takes its place
         continue;
       }

@@ -49,7 +49,7 @@ class Sender {
   Task<ApiResult<std::string>> send_text(Target& target, std::string markdown, std::string mark);
   Task<ApiResult<std::string>> edit_text(Target& target, std::string message_id, std::string markdown);
   Task<std::expected<void, DeliveryError>> delete_message(Target& target, std::string message_id);
-  Task<ApiResult<std::string>> send_file(Target& target, Attachment file);
+  Task<ApiResult<std::string>> send_file(Target& target, Attachment file, std::string mark);
   Task<Result<std::string>> read_file(std::string path);
   void note(const Target& target, const ApiFailure& failure);
   [[nodiscard]] std::string current(const std::string& chat) const;

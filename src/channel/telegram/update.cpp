@@ -65,6 +65,86 @@ void add_photo(Message& message, const json::object& in) {
   if (best_area >= 0) message.files.push_back(std::move(best));
 }
 
+// Notes of Telegram's own, that somebody joined and the like, by how the names of their fields begin.
+constexpr std::string_view notes[] = {"new_chat_",
+                                      "left_chat_",
+                                      "delete_chat_photo",
+                                      "group_chat_created",
+                                      "supergroup_chat_created",
+                                      "channel_chat_created",
+                                      "message_auto_delete_timer_changed",
+                                      "migrate_",
+                                      "pinned_message",
+                                      "successful_payment",
+                                      "refunded_payment",
+                                      "user_shared",
+                                      "users_shared",
+                                      "chat_",
+                                      "gift",
+                                      "unique_gift",
+                                      "connected_website",
+                                      "write_access_allowed",
+                                      "passport_data",
+                                      "proximity_alert_triggered",
+                                      "boost_added",
+                                      "checklist_tasks_",
+                                      "direct_message_price_changed",
+                                      "forum_topic_",
+                                      "general_forum_topic_",
+                                      "paid_message_price_changed",
+                                      "poll_option_",
+                                      "suggested_post_",
+                                      "video_chat_",
+                                      "voice_chat_",
+                                      "web_app_data"};
+
+bool is_note(const json::object& in) {
+  return std::ranges::any_of(in, [](const json::key_value_pair& field) {
+    return std::ranges::any_of(notes, [&](std::string_view start) { return field.key().starts_with(start); });
+  });
+}
+
+std::string coordinates(const json::object& location) {
+  const auto degrees = [&](std::string_view name) {
+    const auto* value = location.if_contains(name);
+    return value != nullptr && value->is_number() ? value->to_number<double>() : 0.0;
+  };
+  return fmt::format("{}, {}", degrees("latitude"), degrees("longitude"));
+}
+
+std::string say_kind(std::string_view kind, std::initializer_list<std::string_view> parts) {
+  std::string out = fmt::format("[{}", kind);
+  std::string_view between = " ";
+  for (const auto part : parts) {
+    if (part.empty()) continue;
+    out += between;
+    out += replace_invalid_utf8(part);
+    between = ", ";
+  }
+  return out + "]";
+}
+
+// A message without a text or file that we can read.
+std::string describe(const json::object& in) {
+  if (const auto* venue = object_at(in, "venue")) {  // has a location as well
+    const auto* location = object_at(*venue, "location");
+    return say_kind("venue", {text_at(*venue, "title"), text_at(*venue, "address"),
+                              location != nullptr ? coordinates(*location) : std::string()});
+  }
+  if (const auto* location = object_at(in, "location")) return say_kind("location", {coordinates(*location)});
+  if (const auto* contact = object_at(in, "contact")) {
+    return say_kind("contact", {text_at(*contact, "first_name"), text_at(*contact, "last_name"),
+                                text_at(*contact, "phone_number")});
+  }
+  if (const auto* sticker = object_at(in, "sticker")) return say_kind("sticker", {text_at(*sticker, "emoji")});
+  if (const auto* poll = object_at(in, "poll")) return say_kind("poll", {text_at(*poll, "question")});
+  if (const auto* dice = object_at(in, "dice"))
+    return say_kind("dice", {text_at(*dice, "emoji"), std::to_string(number_at(*dice, "value"))});
+  for (const std::string_view kind : {"game", "invoice", "checklist", "story"})
+    if (const auto* thing = object_at(in, kind)) return say_kind(kind, {text_at(*thing, "title")});
+  return {};
+}
+
 void read_sender(Message& message, const json::object& in) {
   const auto* from = object_at(in, "from");
   if (from == nullptr) return;
@@ -104,6 +184,11 @@ std::optional<Message> read_message(const json::object& in) {
   add_file(message, in, "voice", "voice.ogg", "audio/ogg");
   add_file(message, in, "video", "video.mp4", "video/mp4");
   add_file(message, in, "video_note", "video.mp4", "video/mp4");
+  if (has_text || !message.files.empty() || is_note(in)) return message;
+  message.unread = describe(in);
+  // In a group it may be a note of a new kind, unless it answers somebody.
+  if (message.unread.empty() && (message.direct || message.replies_to_user != 0))
+    message.unread = "[a message of a kind that can't be read here]";
   return message;
 }
 

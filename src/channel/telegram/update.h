@@ -44,6 +44,7 @@ struct Message {
   std::vector<Entity> entities;      // of the text
   std::int64_t replies_to_user = 0;  // whose message this one answers; 0: nobody's
   std::vector<FileRef> files;
+  std::string unread;  // in words, what else it is: "[location 1.5, 2.5]"; empty: nothing, or a note of Telegram's own
 };
 
 struct Update {

@@ -1,5 +1,6 @@
 #include "channel/telegram/update.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -59,6 +60,39 @@ TEST(TelegramUpdate, FilesWithTheirCaption) {
   EXPECT_EQ(message.files[0].id, "l");
   EXPECT_EQ(message.files[1].name, "a.txt");
   EXPECT_EQ(message.files[2].type, "audio/ogg");
+}
+
+TEST(TelegramUpdate, WhatIsNoTextIsToldInWords) {
+  const auto told = [](std::string fields) { return message_of(R"("from": {"id": 1})" + std::move(fields)).unread; };
+  EXPECT_EQ(told(R"(, "location": {"latitude": 1.5, "longitude": -2})"), "[location 1.5, -2]");
+  EXPECT_EQ(told(R"(, "location": {}, "venue": {"title": "Bar", "location": {"latitude": 1, "longitude": 2.25}})"),
+            "[venue Bar, 1, 2.25]");
+  EXPECT_EQ(told(R"(, "contact": {"first_name": "Bob", "phone_number": "+123"})"), "[contact Bob, +123]");
+  EXPECT_EQ(told(R"(, "sticker": {"file_id": "s", "emoji": "🙂"})"), "[sticker 🙂]");
+  EXPECT_EQ(told(R"(, "sticker": {})"), "[sticker]");
+  EXPECT_EQ(told(R"(, "poll": {"question": "Why?", "options": []})"), "[poll Why?]");
+  EXPECT_EQ(told(R"(, "dice": {"emoji": "🎲", "value": 4})"), "[dice 🎲, 4]");
+  EXPECT_EQ(told(R"(, "hologram": {}, "caption": "look")"), "[a message of a kind that can't be read here]");
+  EXPECT_EQ(told(""), "[a message of a kind that can't be read here]");
+  EXPECT_EQ(told(R"(, "text": "x", "sticker": {})"), "");
+  EXPECT_EQ(told(R"(, "document": {"file_id": "d"}, "animation": {"file_id": "d"})"), "");
+  for (const char* note : {"pinned_message", "new_chat_title", "left_chat_member", "forum_topic_closed", "users_shared",
+                           "chat_background_set", "video_chat_started"})
+    EXPECT_EQ(told(fmt::format(R"(, "{}": {{}})", note)), "") << note;
+}
+
+TEST(TelegramUpdate, InAGroupWhatNobodyKnowsMayBeANote) {
+  const auto told = [](std::string_view fields) {
+    const auto update = parse_update(
+        R"({"update_id": 7, "message": {"message_id": 5, "chat": {"id": -1, "type": "group"}, "from": {"id": 1})" +
+        std::string(fields) + "}}");
+    return update->message->unread;
+  };
+  EXPECT_EQ(told(R"(, "hologram": {})"), "");
+  EXPECT_EQ(told(R"(, "hologram": {}, "reply_to_message": {"from": {"id": 77}})"),
+            "[a message of a kind that can't be read here]");
+  EXPECT_EQ(told(R"(, "sticker": {"emoji": "🙂"})"), "[sticker 🙂]");
+  EXPECT_EQ(told(R"(, "new_chat_members": [], "reply_to_message": {"from": {"id": 77}})"), "");
 }
 
 // Whatever people or a broken server send, the number is read, so that the flow goes on behind it.

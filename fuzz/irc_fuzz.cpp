@@ -44,13 +44,15 @@ void session(std::string_view input) {
   static asio::io_context loop;  // one for all runs: making it costs a few system calls
   Outgoing outgoing(loop.get_executor(), 1.0, 4);
   std::size_t events = 0;
+  const SystemWallClock clock;
   SessionSettings settings;
   settings.login.nick = "talaria";
   if (input.starts_with('S')) settings.login.sasl_account = settings.login.sasl_password = "bot";
   settings.join = {"#room"};
   settings.allow = AllowList({"account:alice", "nick:bob"});
   Session session(
-      settings, outgoing, [&](InboundEvent event) { events += event.text.empty() ? 0 : 1; }, [] { return "id"; });
+      settings, clock, outgoing, [&](InboundEvent event) { events += event.text.empty() ? 0 : 1; },
+      [] { return "id"; });
   auto now = SteadyClock::time_point{} + std::chrono::hours(1);
   session.start(now);
   const auto delivery = outgoing.deliver("bob", "token", {"PRIVMSG bob :x", "PRIVMSG bob :y"});

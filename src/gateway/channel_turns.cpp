@@ -31,6 +31,11 @@ EventRow row_of(const InboundEvent& event) {
           .relay = event.relay};
 }
 
+void warn_too_old(const InboundEvent& event) {
+  log::warning("{}: message {} in {} is older than gateway.max_backlog_age and was skipped", event.route.channel,
+               event.message_id, event.route.conversation);
+}
+
 }  // namespace
 
 Task<Result<bool>> Gateway::knows(Route route, std::string message_id) {
@@ -69,12 +74,11 @@ Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
   } counted(self.inbound);
   // A person's command; what a service reports is never one.
   const bool of_a_person = !event.relay && !event.answer_to;
+  const UnixMillis oldest = now - config.gateway.max_backlog_age.count();
   if (const Command* command = of_a_person ? find_command(event.text) : nullptr)
-    co_return co_await self.run_command(*command, std::move(event));
-  auto journalled =
-      co_await self.parts.store->write([&, oldest = now - config.gateway.max_backlog_age.count()](Database& db) {
-        return journal_event(db, row, session, agent, oldest, now);
-      });
+    co_return co_await self.run_command(*command, std::move(event), oldest);
+  auto journalled = co_await self.parts.store->write(
+      [&, oldest](Database& db) { return journal_event(db, row, session, agent, oldest, now); });
   if (!journalled) co_return std::unexpected(journalled.error());
   if (journalled->duplicate) {
     ++self.counters.events_duplicate;
@@ -87,8 +91,7 @@ Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
     co_return Accepted{};
   }
   if (journalled->turn_id == 0) {
-    log::warning("{}: message {} in {} is older than gateway.max_backlog_age and was skipped", event.route.channel,
-                 event.message_id, event.route.conversation);
+    warn_too_old(event);
     co_return Accepted{};
   }
   if (self.draining || self.held || self.backlog.any || !self.has_room()) {
@@ -109,11 +112,11 @@ Task<Result<Accepted>> Gateway::accept(InboundEvent event) {
   co_return Accepted{};
 }
 
-Task<Result<Accepted>> Gateway::Impl::run_command(const Command& command, InboundEvent event) {
+Task<Result<Accepted>> Gateway::Impl::run_command(const Command& command, InboundEvent event, UnixMillis oldest) {
   const CommandAnswer answer = answer_command(command, event, parts.desk);
-  auto journalled =
-      co_await parts.store->write([row = row_of(event), &command, &answer, now = parts.clock->now()](Database& db) {
-        return journal_command(db, row, std::string(command.name), answer.text, answer.restarts, now);
+  auto journalled = co_await parts.store->write(
+      [row = row_of(event), &command, &answer, oldest, now = parts.clock->now()](Database& db) {
+        return journal_command(db, row, std::string(command.name), answer.text, answer.restarts, oldest, now);
       });
   if (!journalled) co_return std::unexpected(journalled.error());
   if (journalled->duplicate) {
@@ -121,6 +124,10 @@ Task<Result<Accepted>> Gateway::Impl::run_command(const Command& command, Inboun
     co_return Accepted{.duplicate = true};
   }
   ++counters.events_accepted;
+  if (journalled->outbox_id == 0) {
+    warn_too_old(event);
+    co_return Accepted{};
+  }
   log::info("{}: {} of {}", event.route.channel, command.name, event.sender.id);
   delivery.queued(event.route.channel, event.route.conversation);
   if (answer.restarts)

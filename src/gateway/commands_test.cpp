@@ -101,6 +101,32 @@ TEST_F(CommandsTest, WhoIsNoAdministratorIsRefusedPolitely) {
   });
 }
 
+TEST_F(CommandsTest, WhatWasAskedTooLongAgoIsNotDone) {
+  run([](World& w) -> Task<> {
+    InboundEvent event;
+    event.route = {"chat", "alice", "", "1"};
+    event.sender = {"alice", "alice", true};
+    event.message_id = "1";
+    event.text = "/restart";
+    event.direct = true;
+    event.received_at = w.clock.now() - w.config.gateway.max_backlog_age.count() - 1;
+    EXPECT_TRUE(co_await w.gateway->accept(event));
+    EXPECT_TRUE(w.goodbyes.empty());
+    auto skipped = co_await w.store.read([](Database& db) -> Result<std::string> {
+      auto statement = db.prepare("SELECT skipped FROM event WHERE message_id = '1'");
+      if (!statement) return std::unexpected(statement.error());
+      if (auto row = statement->step(); !row) return std::unexpected(row.error());
+      return statement->text(0);
+    });
+    EXPECT_TRUE(skipped && *skipped == "older than gateway.max_backlog_age");
+    auto again = co_await w.gateway->accept(event);
+    EXPECT_TRUE(again && again->duplicate);
+    EXPECT_TRUE(co_await w.say("alice", "2", "hi"));
+    co_await w.until_sent(1);
+    EXPECT_EQ(texts(*w.channel), std::vector<std::string>{"re: hi"});
+  });
+}
+
 TEST_F(CommandsTest, AWrongConfigurationIsNoReasonToDie) {
   run([](World& w) -> Task<> {
     w.restart_refused = true;

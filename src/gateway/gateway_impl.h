@@ -35,7 +35,7 @@ struct Gateway::Impl {
   Task<Result<>> refill();
   Task<> keep_filled();
   void enqueue(TurnRow row);
-  Task<Result<Accepted>> run_command(const Command& command, InboundEvent event);
+  Task<Result<Accepted>> run_command(const Command& command, InboundEvent event, UnixMillis oldest);
   Task<> run_queued(TurnRow row, std::unique_ptr<TurnScheduler::Ticket> ticket);
   Task<bool> begin(TurnRow row, std::vector<Exchange>& history);
 

@@ -68,6 +68,23 @@ TEST_F(GatewayTest, AFailedTurnApologisesWithoutTheProvidersWords) {
   });
 }
 
+TEST_F(GatewayTest, AChatIsToldWhenTheAgentGaveNoAnswer) {
+  run([](World& w) -> Task<> {
+    w.agent->next.set();
+    for (const char* nothing : {"", " \n"}) {
+      w.agent->pieces = {nothing};
+      w.channel->sent.clear();
+      EXPECT_TRUE(co_await w.say("alice", std::string("id") + nothing, "hello"));
+      co_await w.until_sent(1);
+      EXPECT_EQ(w.channel->sent[0].text, "(The agent gave no answer.)");
+    }
+    NullSink sink;
+    const DirectTurn turn{.agent = "default", .messages = {{Role::user, "hello"}}};
+    auto direct = co_await w.gateway->run_direct(turn, sink);
+    EXPECT_TRUE(direct && direct->reply.text == " \n") << "who asks through the API reads what there is";
+  });
+}
+
 TEST_F(GatewayTest, ATurnCutOffByAStopRunsAgainAtTheNextStart) {
   run([](World& w) -> Task<> {
     w.agent->go.reset();

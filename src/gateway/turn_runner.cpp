@@ -25,6 +25,8 @@ class CountedSink final : public ReplySink {
   std::uint64_t& pieces_;
 };
 
+bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+
 }  // namespace
 
 std::vector<std::string> TurnRunner::agent_names() const {
@@ -128,6 +130,7 @@ Task<> TurnRunner::take_files(AgentPtr agent, std::int64_t turn_id, const std::s
 Task<std::int64_t> TurnRunner::finish(std::int64_t turn_id, TurnOutcome outcome) {
   TurnEnd end;
   end.turn_id = turn_id;
+  bool silent = false;
   if (outcome.reply) {
     end.state = "finished";
     end.answer = std::move(outcome.reply->text);
@@ -135,7 +138,8 @@ Task<std::int64_t> TurnRunner::finish(std::int64_t turn_id, TurnOutcome outcome)
     end.prompt_tokens = outcome.reply->usage.prompt_tokens;
     end.completion_tokens = outcome.reply->usage.completion_tokens;
     end.attachments = std::move(outcome.attachments);
-    if (!end.answer.empty() || !end.attachments.empty()) end.reply = end.answer;
+    silent = is_blank(end.answer) && end.attachments.empty();
+    end.reply = silent ? "(The agent gave no answer.)" : end.answer;
     ++counters_.turns_finished;
   } else {
     end.state = "failed";
@@ -144,7 +148,11 @@ Task<std::int64_t> TurnRunner::finish(std::int64_t turn_id, TurnOutcome outcome)
     end.reply = fmt::format("Sorry, {}. (Reference {})", outcome.reply.error().summary, outcome.reference);
     ++counters_.turns_failed;
   }
-  co_return co_await write_end(std::move(end));
+  const std::string reason = end.finish_reason;
+  const std::int64_t reply = co_await write_end(std::move(end));
+  if (silent && reply != 0)
+    log::warning("turn {}: the agent gave no answer (finish reason: {})", turn_id, reason.empty() ? "unknown" : reason);
+  co_return reply;
 }
 
 Task<> TurnRunner::cancel(std::int64_t turn_id, std::string why) {

@@ -58,8 +58,8 @@ class TurnRunner {
   // Takes them into `directory`.
   Task<> take_files(AgentPtr agent, std::int64_t turn_id, const std::string& directory, TurnOutcome& outcome);
 
-  // Writes the end of a turn; a failed one of a channel apologises in its chat. Returns the outbox row's id, 0 without
-  // one.
+  // Writes the end of a turn; one of a channel that failed or gave no answer says so in its chat. Returns the outbox
+  // row's id, 0 without one.
   Task<std::int64_t> finish(std::int64_t turn_id, TurnOutcome outcome);
   Task<> cancel(std::int64_t turn_id, std::string why);
 

@@ -5,10 +5,13 @@
 namespace talaria {
 
 Result<CommandJournalled> journal_command(Database& db, const EventRow& event, const std::string& command,
-                                          const std::string& answer, bool owes_return, UnixMillis now) {
-  auto inserted = insert_event(db, event, "command " + command);
+                                          const std::string& answer, bool owes_return, UnixMillis oldest,
+                                          UnixMillis now) {
+  const bool too_old = event.received_at < oldest;
+  auto inserted = insert_event(db, event, too_old ? "older than gateway.max_backlog_age" : "command " + command);
   if (!inserted) return std::unexpected(inserted.error());
   if (!*inserted) return CommandJournalled{.duplicate = true};
+  if (too_old) return CommandJournalled{};
   auto reply = queue_reply(db, event.route, answer, now);
   if (!reply) return std::unexpected(reply.error());
   if (owes_return) {

@@ -18,11 +18,13 @@ namespace talaria {
 
 struct CommandJournalled {
   bool duplicate = false;
-  std::int64_t outbox_id = 0;  // of the answer; 0 for a duplicate
+  std::int64_t outbox_id = 0;  // of the answer; 0: a duplicate, or skipped
 };
-// Journals a command and its answer. `owes_return`: the answer is the goodbye of a restart.
+// Journals a command and its answer; one that was received before `oldest` is listed as skipped. `owes_return`: the
+// answer is the goodbye of a restart.
 [[nodiscard]] Result<CommandJournalled> journal_command(Database& db, const EventRow& event, const std::string& command,
-                                                        const std::string& answer, bool owes_return, UnixMillis now);
+                                                        const std::string& answer, bool owes_return, UnixMillis oldest,
+                                                        UnixMillis now);
 
 // Queues `hello` for everybody who was told a goodbye, by the way it came, and forgets the notices. A goodbye that will
 // never arrive (dead) is followed by nothing. Returns how many are told.

@@ -159,11 +159,7 @@ Task<SessionEnd> IrcChannel::connect_once() {
   if (!stream) co_return SessionEnd{false, stream.error().what};
 
   Session session(
-      session_settings(), outgoing_,
-      [this](InboundEvent event) {
-        event.received_at = clock_.now();
-        hold_.push(std::move(event));
-      },
+      session_settings(), clock_, outgoing_, [this](InboundEvent event) { hold_.push(std::move(event)); },
       [this] { return next_id(); });
   // However the connection ends, by a break or by cancellation, those who wait for receipts hear of it.
   struct Guard {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "channel/text_split.h"
 
@@ -72,7 +73,41 @@ bool is_command(std::string_view word) {
 
 char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
 
+int decimal(std::string_view digits) {
+  int value = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  return value;
+}
+
 }  // namespace
+
+std::optional<UnixMillis> Message::time() const {
+  const auto* given = tag("time");
+  const std::string_view text = given == nullptr ? std::string_view() : *given;
+  constexpr std::string_view form = "0000-00-00T00:00:00";
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (text.size() <= form.size() || text.back() != 'Z') return {};
+  for (std::size_t i = 0; i < form.size(); ++i) {
+    if (form[i] == '0' ? !is_digit(text[i]) : text[i] != form[i]) return {};
+  }
+  std::string millis;
+  if (auto rest = text.substr(form.size(), text.size() - form.size() - 1); !rest.empty()) {
+    if (rest.size() < 2 || rest.size() > 10 || rest[0] != '.' || !std::ranges::all_of(rest.substr(1), is_digit))
+      return {};
+    millis = rest.substr(1, 3);
+  }
+  millis.resize(3, '0');
+  const std::chrono::year_month_day day{std::chrono::year(decimal(text.substr(0, 4))),
+                                        std::chrono::month(static_cast<unsigned>(decimal(text.substr(5, 2)))),
+                                        std::chrono::day(static_cast<unsigned>(decimal(text.substr(8, 2))))};
+  const int hour = decimal(text.substr(11, 2));
+  const int minute = decimal(text.substr(14, 2));
+  const int second = decimal(text.substr(17, 2));  // 60: a leap second
+  if (!day.ok() || day.year() < std::chrono::year(1970) || hour > 23 || minute > 59 || second > 60) return {};
+  const Millis since = std::chrono::sys_days(day).time_since_epoch() + std::chrono::hours(hour) +
+                       std::chrono::minutes(minute) + std::chrono::seconds(second) + Millis(decimal(millis));
+  return since.count();
+}
 
 const std::string* Message::tag(std::string_view key) const {
   // Of a repeated tag the last value counts (IRCv3 message-tags).

@@ -3,6 +3,7 @@
 // IRCv3 message-tags). This is where bytes from the network become values, and where nothing can smuggle a second line
 // out.
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 
 namespace talaria::irc {
 
@@ -35,6 +37,8 @@ struct Message {
 
   // Value of a tag; null when absent.
   [[nodiscard]] const std::string* tag(std::string_view key) const;
+  // When it was said, by the server's clock (IRCv3 server-time: RFC 3339, UTC); none: not told, or garbage.
+  [[nodiscard]] std::optional<UnixMillis> time() const;
   // The parameter, or "" when there are not so many.
   [[nodiscard]] std::string_view param(std::size_t index) const;
 };

@@ -113,5 +113,28 @@ RC_GTEST_PROP(Message, WhatIsFormattedParsesBack, ()) {
   RC_ASSERT(back->params == params);
 }
 
+std::optional<UnixMillis> time_tag(std::string_view text) {
+  return Message{.tags = {{"time", std::string(text)}}}.time();
+}
+
+TEST(ServerTime, IsRead) {
+  EXPECT_EQ(time_tag("2026-03-01T12:34:56.789Z"), 1'772'368'496'789);
+  EXPECT_EQ(time_tag("2026-03-01T12:34:56.7Z"), 1'772'368'496'700);
+  EXPECT_EQ(time_tag("2026-03-01T12:34:56.789123456Z"), 1'772'368'496'789);
+  EXPECT_EQ(time_tag("1970-01-01T00:00:00Z"), 0);
+  EXPECT_EQ(time_tag("2016-12-31T23:59:60.000Z"), time_tag("2017-01-01T00:00:00Z"));  // a leap second
+  EXPECT_EQ(time_tag("2024-02-29T00:00:00Z"), 1'709'164'800'000);
+}
+
+TEST(ServerTime, GarbageIsNone) {
+  EXPECT_EQ(Message{}.time(), std::nullopt);
+  for (const char* text :
+       {"", "Z", "now", "1772368496", "2026-03-01", "2026-03-01T12:34:56", "2026-03-01T12:34:56.Z",
+        "2026-03-01T12:34:56.1234567890Z", "2026-03-01T12:34:56+01:00", "2026-03-01 12:34:56Z", "2026-13-01T12:34:56Z",
+        "2026-02-29T12:34:56Z", "2026-03-01T24:00:00Z", "2026-03-01T12:60:00Z", "2026-03-01T12:34:61Z",
+        "1969-12-31T23:59:59Z", "-026-03-01T12:34:56Z", "2026-03-01T12:34:56.78-Z", " 2026-03-01T12:34:56Z"})
+    EXPECT_EQ(time_tag(text), std::nullopt) << text;
+}
+
 }  // namespace
 }  // namespace talaria::irc

@@ -41,11 +41,12 @@ const Rooms::Room* Rooms::find(std::string_view channel, CaseMapping mapping) co
   return found == rooms_.end() ? nullptr : &*found;
 }
 
-void Rooms::on_joined(std::string_view channel, CaseMapping mapping, Time now) {
+void Rooms::on_joined(std::string_view channel, CaseMapping mapping, Time now, UnixMillis since) {
   for (auto& room : rooms_) {
     if (room.joined || !same_name(room.join.channel, channel, mapping)) continue;
     room.joined = true;
     room.joined_at = now;
+    room.since = since;
   }
 }
 
@@ -67,10 +68,10 @@ bool Rooms::in(std::string_view channel, CaseMapping mapping) const {
   return room != nullptr && room->joined;
 }
 
-std::optional<std::string> Rooms::spelling(std::string_view channel, CaseMapping mapping) const {
+std::optional<Rooms::Place> Rooms::place(std::string_view channel, CaseMapping mapping) const {
   const auto* room = find(channel, mapping);
   if (room == nullptr || !room->joined) return {};
-  return room->join.channel;
+  return Place{room->join.channel, room->since};
 }
 
 }  // namespace talaria::irc

@@ -26,19 +26,25 @@ class Rooms {
   [[nodiscard]] std::vector<Join> due(Time now);
   [[nodiscard]] std::optional<Time> next_due() const;  // none: in all of them
 
-  void on_joined(std::string_view channel, CaseMapping mapping, Time now);
+  // `since`: lines of before are not said to us.
+  void on_joined(std::string_view channel, CaseMapping mapping, Time now, UnixMillis since);
   void on_lost(std::string_view channel, CaseMapping mapping, Time now);  // kicked, parted by force
 
   [[nodiscard]] bool wants(std::string_view channel, CaseMapping mapping) const;
   [[nodiscard]] bool in(std::string_view channel, CaseMapping mapping) const;
-  // The configuration's spelling of a channel that we are in; none: we are not.
-  [[nodiscard]] std::optional<std::string> spelling(std::string_view channel, CaseMapping mapping) const;
+  struct Place {
+    std::string channel;  // in the configuration's spelling
+    UnixMillis since;
+  };
+  // None: we are not in that channel.
+  [[nodiscard]] std::optional<Place> place(std::string_view channel, CaseMapping mapping) const;
 
  private:
   struct Room {
     Join join;
     bool joined = false;
     Time joined_at{};
+    UnixMillis since = 0;
     Time due{};  // ask at this time
     Millis delay{5'000};
   };

@@ -12,6 +12,8 @@ namespace talaria::irc {
 namespace {
 
 constexpr std::size_t kLongestHost = 63;
+constexpr Millis kClockSkew{5'000};     // between the server's clock and itself, or ours
+constexpr Millis kWorstClock{600'000};  // a server's time of our coming that is older is of somebody else's coming
 constexpr std::string_view kAlive = "talaria-alive-";
 constexpr std::string_view kReady = "talaria-ready";
 constexpr std::string_view kWhoxToken = "742";  // tells answers to our WHO from others
@@ -21,8 +23,9 @@ std::string message_id(const Incoming& in, std::string id) { return in.direct ? 
 
 }  // namespace
 
-Session::Session(SessionSettings settings, Outgoing& outgoing, OnEvent on_event, MakeId make_id)
+Session::Session(SessionSettings settings, const WallClock& clock, Outgoing& outgoing, OnEvent on_event, MakeId make_id)
     : settings_(std::move(settings)),
+      clock_(clock),
       outgoing_(outgoing),
       on_event_(std::move(on_event)),
       make_id_(std::move(make_id)),
@@ -53,7 +56,7 @@ void Session::on_line(std::string_view line, Time now) {
   const bool registered = login_.registered();
   for (auto& out : login_.on_message(*message)) outgoing_.urgent(std::move(out));
   if (login_.failure()) return finish(login_.failure()->lasting, login_.failure()->what);
-  if (!registered && login_.registered()) on_welcome(now);
+  if (!registered && login_.registered()) on_welcome(*message, now);
   on_message(*message, now);
   if (outgoing_.overflowed()) finish(false, "the server asks for more answers than it takes");
 }
@@ -105,7 +108,14 @@ void Session::on_numeric(const Message& message, Time now) {
                      isupport_.casemapping);
 }
 
-void Session::on_welcome(Time now) {
+// The server's time of `coming`, our own login or JOIN, is on the clock of the lines that follow.
+UnixMillis Session::since(const Message& coming) const {
+  const UnixMillis ours = clock_.now();
+  return std::max(coming.time().value_or(ours), ours - kWorstClock.count()) - kClockSkew.count();
+}
+
+void Session::on_welcome(const Message& message, Time now) {
+  since_ = since(message);
   nick_ = login_.nick();
   next_ping_ = now + settings_.times.ping_every;
   regain_delay_ = settings_.times.regain_first;
@@ -160,10 +170,12 @@ std::optional<std::string> Session::account_of(const Message& message) const {
 void Session::on_privmsg(const Message& message) {
   auto in = read_privmsg(message, nick_, isupport_);
   if (!in) return;
+  UnixMillis since = since_;
   if (!in->direct) {
-    const auto room = rooms_.spelling(in->target, isupport_.casemapping);
+    const auto room = rooms_.place(in->target, isupport_.casemapping);
     if (!room) return;
-    in->target = *room;
+    in->target = room->channel;
+    since = room->since;
   }
   const auto account = account_of(message);
   const bool admin = settings_.admins.allows(in->from, account, isupport_.casemapping);
@@ -174,8 +186,18 @@ void Session::on_privmsg(const Message& message) {
     return;
   }
   const auto* given = message.tag("msgid");
+  const bool has_id = given != nullptr && !given->empty();
+  const auto said_at = message.time();
+  // A bouncer, or a channel's history, shows it at each of our comings; without an id nobody can tell it from new ones.
+  if (!has_id && said_at && *said_at < since) {
+    settings_.on_passed_over(
+        printable(fmt::format("a message of {} is not answered: it is from {}, before we came, and has no msgid",
+                              in->from.nick, format_rfc3339(*said_at))));
+    return;
+  }
   InboundEvent event;
-  event.message_id = message_id(*in, given != nullptr && !given->empty() ? *given : make_id_());
+  event.received_at = std::min(said_at.value_or(clock_.now()), clock_.now());
+  event.message_id = message_id(*in, has_id ? *given : make_id_());
   event.route = {.channel = settings_.channel, .conversation = in->target, .thread = {}, .reply_to = event.message_id};
   event.sender = {.id = account ? "account:" + folded(*account) : "nick:" + folded(in->from.nick),
                   .name = in->from.nick,
@@ -209,7 +231,7 @@ void Session::on_join(const Message& message, Time now) {
   const auto channel = message.param(0);
   if (is_me(message.source.nick)) {
     learn_source(message.source);
-    rooms_.on_joined(channel, isupport_.casemapping, now);
+    rooms_.on_joined(channel, isupport_.casemapping, now, since(message));
     if (tracks_accounts() && isupport_.whox) {
       send("WHO", {std::string(channel), fmt::format("%tcna,{}", kWhoxToken)}, false);
     }

@@ -51,7 +51,7 @@ class Session {
   using MakeId = std::function<std::string()>;
   using OnEvent = std::function<void(InboundEvent)>;
 
-  Session(SessionSettings settings, Outgoing& outgoing, OnEvent on_event, MakeId make_id);
+  Session(SessionSettings settings, const WallClock& clock, Outgoing& outgoing, OnEvent on_event, MakeId make_id);
 
   void start(Time now);
   void on_line(std::string_view line, Time now);  // without CR LF; rubbish is passed over
@@ -75,7 +75,7 @@ class Session {
  private:
   void on_message(const Message& message, Time now);
   void on_numeric(const Message& message, Time now);
-  void on_welcome(Time now);
+  void on_welcome(const Message& message, Time now);
   void on_ready(Time now);
   void on_privmsg(const Message& message);
   void on_join(const Message& message, Time now);
@@ -90,12 +90,14 @@ class Session {
   void finish(bool lasting, std::string what);
   void send(std::string_view command, std::vector<std::string> params, bool urgent);
 
+  [[nodiscard]] UnixMillis since(const Message& coming) const;
   [[nodiscard]] bool is_me(std::string_view nick) const { return same_name(nick, nick_, isupport_.casemapping); }
   [[nodiscard]] std::string folded(std::string_view name) const { return fold(name, isupport_.casemapping); }
   [[nodiscard]] bool tracks_accounts() const;
   [[nodiscard]] std::optional<std::string> account_of(const Message& message) const;
 
   SessionSettings settings_;
+  const WallClock& clock_;
   Outgoing& outgoing_;
   OnEvent on_event_;
   MakeId make_id_;
@@ -109,6 +111,7 @@ class Session {
   bool up_ = false;
   std::optional<SessionEnd> end_;
 
+  UnixMillis since_ = 0;  // private messages of before were not said to us now
   Time login_due_{};
   Time next_ping_{};
   Time next_regain_{};

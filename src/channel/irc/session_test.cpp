@@ -16,6 +16,14 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::StartsWith;
 
+UnixMillis at(std::string_view time) { return *Message{.tags = {{"time", std::string(time)}}}.time(); }
+
+class SetClock final : public WallClock {
+ public:
+  [[nodiscard]] UnixMillis now() const override { return time; }
+  UnixMillis time = at("2026-03-01T12:00:00Z");
+};
+
 class SessionTest : public testing::Test {
  protected:
   static SessionSettings settings(std::vector<std::string> allow = {"*"}, std::vector<std::string> join = {"#Room"}) {
@@ -27,7 +35,7 @@ class SessionTest : public testing::Test {
   }
   void begin(SessionSettings s) {
     session.emplace(
-        std::move(s), outgoing, [this](InboundEvent e) { events.push_back(std::move(e)); },
+        std::move(s), clock, outgoing, [this](InboundEvent e) { events.push_back(std::move(e)); },
         [this] { return "id" + std::to_string(++ids); });
     session->start(now);
     take();
@@ -61,6 +69,7 @@ class SessionTest : public testing::Test {
   }
 
   asio::io_context loop;
+  SetClock clock;
   Outgoing outgoing{loop.get_executor(), 100.0, 100};
   std::optional<Session> session;
   std::vector<InboundEvent> events;
@@ -127,6 +136,53 @@ TEST_F(SessionTest, TheServersMessageIdIsUsed) {
   say("@msgid= :bob!b@h PRIVMSG talaria :two");
   EXPECT_EQ(events[0].message_id, "XYZ");
   EXPECT_EQ(events[1].message_id, "id1");
+}
+
+TEST_F(SessionTest, WhatWasSaidBeforeWeCameAndHasNoIdIsPassedOver) {
+  std::vector<std::string> told;
+  auto s = settings();
+  s.on_passed_over = [&](std::string_view what) { told.emplace_back(what); };
+  begin(std::move(s));
+  log_in("server-time");
+  say("@time=2026-03-01T11:00:00.000Z :bob!b@h PRIVMSG talaria :/restart");
+  clock.time = at("2026-03-01T12:01:00Z");
+  say(":talaria!t@h JOIN #Room");
+  say("@time=2026-03-01T12:00:30.000Z :bob!b@h PRIVMSG #room :talaria: before our JOIN");
+  EXPECT_THAT(texts(), IsEmpty());
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_THAT(told[0], HasSubstr("2026-03-01T11:00:00.000Z"));
+  say("@time=2026-03-01T12:00:30.000Z :bob!b@h PRIVMSG talaria :after our login");
+  say("@time=2026-03-01T12:00:58.000Z :bob!b@h PRIVMSG #room :talaria: by a clock that is late");
+  say("@time=2026-03-01T11:00:00.000Z;msgid=a :bob!b@h PRIVMSG talaria :with an id");
+  say("@time=yesterday :bob!b@h PRIVMSG talaria :garbage");
+  say(":bob!b@h PRIVMSG talaria :no time");
+  EXPECT_THAT(texts(), ElementsAre("after our login", "by a clock that is late", "with an id", "garbage", "no time"));
+  EXPECT_EQ(told.size(), 2U);
+}
+
+TEST_F(SessionTest, TheServersClockDecidesWhatWasBeforeUs) {
+  begin(settings());
+  log_in("server-time");
+  say("@time=2026-03-01T11:57:00.000Z :talaria!t@h JOIN #Room");  // three minutes late
+  say("@time=2026-03-01T11:56:00.000Z :bob!b@h PRIVMSG #Room :talaria: old");
+  say("@time=2026-03-01T11:57:10.000Z :bob!b@h PRIVMSG #Room :talaria: new");
+  EXPECT_THAT(texts(), ElementsAre("new"));
+  say(":op!o@h KICK #Room talaria :bye");
+  say("@time=2020-01-01T00:00:00.000Z :talaria!t@h JOIN #Room");  // a bouncer's own JOIN
+  say("@time=2026-03-01T11:00:00.000Z :bob!b@h PRIVMSG #Room :talaria: old");
+  EXPECT_THAT(texts(), IsEmpty());
+}
+
+TEST_F(SessionTest, TheTimeOfAMessageIsTheServers) {
+  begin(settings());
+  log_in("server-time");
+  say("@time=2026-02-27T12:00:00.000Z;msgid=a :bob!b@h PRIVMSG talaria :old");
+  say("@time=2026-03-09T12:00:00.000Z;msgid=b :bob!b@h PRIVMSG talaria :from the future");
+  say("@msgid=c :bob!b@h PRIVMSG talaria :no time");
+  ASSERT_EQ(events.size(), 3U);
+  EXPECT_EQ(events[0].received_at, at("2026-02-27T12:00:00Z"));
+  EXPECT_EQ(events[1].received_at, clock.time);
+  EXPECT_EQ(events[2].received_at, clock.time);
 }
 
 TEST_F(SessionTest, NobodyIsAllowedByDefault) {

@@ -182,6 +182,40 @@ TEST_F(ProgramChannelTest, FailuresHaveTheFateThatItSays) {
        });
 }
 
+TEST_F(ProgramChannelTest, ALateReceiptIsNotTakenForALaterDeliveryOfTheReply) {
+  times.session.delivery = 200ms;
+  // Of the first deliver it tells when somebody types.
+  play(std::string(hello) +
+           R"(while read -r line; do case "$line" in *'"ping"'*) echo '{"type":"alive"}';; )"
+           R"(*'"typing"'*) [ "$late" ] || echo '{"type":"receipt","outbox_id":7,"platform_id":"first"}'; late=1;; )"
+           R"(*'"deliver"'*) [ -z "$known" ] || echo '{"type":"receipt","outbox_id":7,"platform_id":"second"}'; )"
+           R"(known=1;; esac; done)",
+       [](ProgramChannel& channel) -> Task<> {
+         auto outcome = co_await channel.deliver(reply(7, "Once"));
+         EXPECT_TRUE(!outcome && outcome.error().fate == Fate::unknown);
+         outcome = co_await channel.deliver(reply(7, "Once upon a time"));
+         EXPECT_TRUE(!outcome && outcome.error().fate == Fate::retry);
+         const auto deadline = Deadline::in(8s);
+         while (!outcome && outcome.error().fate == Fate::retry && !deadline.expired()) {
+           channel.typing(reply(7).route);
+           outcome = co_await channel.deliver(reply(7, "Once upon a time"));
+         }
+         EXPECT_TRUE(outcome && outcome->platform_id == "second");
+       });
+}
+
+TEST_F(ProgramChannelTest, AProgramThatForgetsADeliveryIsStartedAgain) {
+  times.session.delivery = 50ms;
+  times.session.debt = 200ms;
+  play(std::string(hello) + R"(while read -r line; do echo '{"type":"alive"}'; done)",
+       [this](ProgramChannel& channel) -> Task<> {
+         const auto deadline = Deadline::in(8s);
+         while (!deadline.expired() && !logged("did not account for reply 7 within 200ms"))
+           (void)co_await channel.deliver(reply(7));
+         co_await until_logged("did not account for reply 7 within 200ms");
+       });
+}
+
 TEST_F(ProgramChannelTest, StateIsWhatItSays) {
   play(R"(echo '{"type":"hello","protocol":1,"state":"connecting","can_edit":true}'; sleep 0.1; )"
        R"(echo '{"type":"state","state":"up"}'; sleep 0.1; echo '{"type":"state","state":"down","error":"kicked"}'; )"

@@ -54,6 +54,7 @@ Session::Session(asio::any_io_executor executor, std::unique_ptr<LiveChild> chil
       hearing_(executor),
       to_say_(executor),
       room_(executor),
+      paid_(executor),
       journalling_(executor) {}
 
 // A coroutine thread of its own has cancellation of its own: whoever cancels us waits until no process is left.
@@ -99,6 +100,7 @@ void Session::finish(std::string why) {
     delivery->done.set();
   }
   ended_.set();
+  paid_.set();
 }
 
 void Session::say(std::string line, std::shared_ptr<Delivery> delivery) {
@@ -276,6 +278,10 @@ void Session::on(Failed failed) {
 }
 
 void Session::settle(std::int64_t outbox_id, std::expected<Receipt, DeliveryError> outcome) {
+  if (const auto debt = debts_.find(outbox_id); debt != debts_.end()) {
+    if (--debt->second.lines == 0) debts_.erase(debt);
+    return paid_.pulse();
+  }
   const auto found = deliveries_.find(outbox_id);
   if (found == deliveries_.end() || !found->second->told) return;  // late, or nobody's
   found->second->outcome = std::move(outcome);
@@ -295,7 +301,22 @@ void Session::on(Log log) {
 
 void Session::on(Unknown unknown) { say(error_line(fmt::format("unknown type \"{}\"", unknown.type))); }
 
+// Waits for what it has yet to say about earlier deliveries of the same reply.
+Task<bool> Session::owes_nothing(std::int64_t outbox_id) {
+  const Deadline patience = Deadline::in(times_.delivery);
+  for (;;) {
+    const auto debt = debts_.find(outbox_id);
+    if (end_ || debt == debts_.end()) co_return true;
+    if (SteadyClock::now() - debt->second.since >= times_.debt)
+      finish(fmt::format("it did not account for reply {} within {}", outbox_id, format_duration(times_.debt)));
+    else if (!co_await paid_.wait(patience))
+      co_return false;
+  }
+}
+
 Task<std::expected<Receipt, DeliveryError>> Session::deliver(Reply reply) {
+  if (!co_await owes_nothing(reply.outbox_id))
+    co_return undelivered(Fate::retry, "the channel program did not account for an earlier delivery of this reply");
   if (end_) co_return undelivered(Fate::retry, "the channel program is not running");
   if (deliveries_.size() >= max_deliveries || unsaid_bytes_ > max_unsaid)
     co_return undelivered(Fate::retry, "too many replies wait for the channel program");
@@ -306,16 +327,19 @@ Task<std::expected<Receipt, DeliveryError>> Session::deliver(Reply reply) {
   deliveries_[id] = delivery;
   say(std::move(line), delivery);
   struct Leave {
-    std::map<std::int64_t, std::shared_ptr<Delivery>>* all;
+    Session& session;
     std::int64_t id;
     const std::shared_ptr<Delivery>& mine;
     ~Leave() {
       mine->abandoned = true;
-      if (const auto found = all->find(id); found != all->end() && found->second == mine) all->erase(found);
+      if (mine->outcome) return;
+      if (const auto found = session.deliveries_.find(id); found != session.deliveries_.end() && found->second == mine)
+        session.deliveries_.erase(found);
+      if (mine->told) ++session.debts_.try_emplace(id, Debt{0, SteadyClock::now()}).first->second.lines;
     }
   };
   {
-    const Leave leave{&deliveries_, id, delivery};
+    const Leave leave{*this, id, delivery};
     (void)co_await delivery->done.wait(Deadline::in(times_.delivery));
   }
   if (delivery->outcome) co_return *delivery->outcome;

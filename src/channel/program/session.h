@@ -23,6 +23,7 @@ struct SessionTimes {
   Millis silence{60'000};   // without a word: it is stuck
   Millis write{30'000};     // without taking a byte of what we say
   Millis delivery{60'000};  // from `deliver` to `receipt` or `failed`
+  Millis debt{600'000};     // without either, until it is started again
   Millis patience{1'000};   // after `stop`
   Millis grace{1'500};      // after SIGTERM
 };
@@ -64,6 +65,12 @@ class Session {
     bool abandoned = false;  // nobody waits any more
     std::optional<std::expected<Receipt, DeliveryError>> outcome;
   };
+  // Deliveries that it was told of and that nobody waits for any more: a `receipt` does not say which one of its reply
+  // it means, and they may have been of other text.
+  struct Debt {
+    int lines = 0;
+    SteadyClock::time_point since;
+  };
   struct Unsaid {
     std::string line;
     std::shared_ptr<Delivery> delivery;  // null: not one
@@ -86,6 +93,7 @@ class Session {
   void on(Log log);
   void on(Unknown unknown);
   void rubbish(std::string_view line, std::string_view what);
+  Task<bool> owes_nothing(std::int64_t outbox_id);
   void settle(std::int64_t outbox_id, std::expected<Receipt, DeliveryError> outcome);
   Task<> journal(InboundEvent event);
   void say(std::string line, std::shared_ptr<Delivery> delivery = nullptr);
@@ -112,6 +120,8 @@ class Session {
   std::size_t in_flight_ = 0;
   Event room_;
   std::map<std::int64_t, std::shared_ptr<Delivery>> deliveries_;
+  std::map<std::int64_t, Debt> debts_;  // by outbox id
+  Event paid_;
   TaskGroup journalling_;  // last: ends before what it uses
 };
 

@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 
 #include "base/random.h"
+#include "base/text.h"
 #include "net/sse.h"
 #include "runtime/race.h"
 
@@ -264,7 +265,7 @@ Result<ChatCall> parse_chat_call(const HttpRequest& request) {
   boost::system::error_code ec;
   json::parse_options options;
   options.max_depth = 16;
-  const json::value value = json::parse(request.body, ec, {}, options);
+  const json::value value = json::parse(mend_surrogates(request.body), ec, {}, options);
   if (ec) return fail(ErrorKind::invalid, fmt::format("the body is not JSON: {}", ec.message()));
   const auto* body = value.if_object();
   if (body == nullptr) return fail(ErrorKind::invalid, "the body must be a JSON object");

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace talaria {
 namespace {
@@ -107,6 +108,42 @@ std::string printable(std::string_view text) {
     text.remove_prefix(std::max<std::size_t>(length, 1));
   }
   return out;
+}
+
+namespace {
+
+// The code unit of the escape "\uXXXX" at the beginning of the text; none: there is no such escape.
+std::optional<unsigned> escaped_unit(std::string_view text) {
+  if (text.size() < 6 || !text.starts_with("\\u")) return {};
+  unsigned unit = 0;
+  const auto [end, error] = std::from_chars(text.data() + 2, text.data() + 6, unit, 16);
+  if (error != std::errc{} || end != text.data() + 6) return {};
+  return unit;
+}
+
+bool is_high(unsigned unit) { return unit >= 0xD800 && unit <= 0xDBFF; }
+bool is_low(unsigned unit) { return unit >= 0xDC00 && unit <= 0xDFFF; }
+
+}  // namespace
+
+std::string mend_surrogates(std::string_view json) {
+  std::string out;
+  out.reserve(json.size());
+  for (;;) {
+    const auto at = json.find('\\');
+    out += json.substr(0, at);
+    if (at == std::string_view::npos) return out;
+    json.remove_prefix(at);
+    const auto unit = escaped_unit(json);
+    std::size_t length = std::min<std::size_t>(unit ? 6 : 2, json.size());
+    if (unit && is_high(*unit)) {
+      const auto next = escaped_unit(json.substr(6));
+      if (next && is_low(*next)) length = 12;
+    }
+    const bool alone = unit && length == 6 && (is_high(*unit) || is_low(*unit));
+    out += alone ? std::string_view("\\ufffd") : json.substr(0, length);
+    json.remove_prefix(length);
+  }
 }
 
 }  // namespace talaria

@@ -26,4 +26,9 @@ namespace talaria {
 // Text for a message or a terminal: control characters, DEL and bytes that are no UTF-8 become "\n", "\t" or "\xNN".
 [[nodiscard]] std::string printable(std::string_view text);
 
+// JSON text in which each half of a surrogate pair that stands alone ("\ud83d") is "\ufffd". JavaScript and Python
+// write such halves of a character that was cut in two (RFC 8259, 8.2), and our parser would refuse all of the text for
+// it.
+[[nodiscard]] std::string mend_surrogates(std::string_view json);
+
 }  // namespace talaria

@@ -79,5 +79,16 @@ RC_GTEST_PROP(Printable, LeavesNoControlCharacter, (const std::string& text)) {
   for (const char c : printable(text)) RC_ASSERT(static_cast<unsigned char>(c) >= 0x20 && c != 0x7F);
 }
 
+TEST(MendSurrogates, ReplacesHalvesThatStandAlone) {
+  EXPECT_EQ(mend_surrogates(R"({"a":"x\ud83d"})"), R"({"a":"x\ufffd"})");
+  EXPECT_EQ(mend_surrogates(R"("\ude00 done")"), R"("\ufffd done")");
+  EXPECT_EQ(mend_surrogates(R"("\ud83d\ude00")"), R"("\ud83d\ude00")");  // a whole character
+  EXPECT_EQ(mend_surrogates(R"("\uD83D\uD83D\uDE00")"), R"("\ufffd\uD83D\uDE00")");
+  EXPECT_EQ(mend_surrogates(R"("\\ud83d \\\udc00")"), R"("\\ud83d \\\ufffd")");  // the backslash itself is escaped
+  EXPECT_EQ(mend_surrogates(R"("\u00e9\n")"), R"("\u00e9\n")");
+  for (const char* cut : {"\\", "\\u", "\\ud83", "\\ud83d\\", "\\u+123"})
+    EXPECT_EQ(mend_surrogates(cut).size(), std::string_view(cut).size());
+}
+
 }  // namespace
 }  // namespace talaria

@@ -4,6 +4,8 @@
 
 #include <boost/json.hpp>
 
+#include "base/text.h"
+
 namespace talaria {
 namespace json = boost::json;
 namespace {
@@ -39,7 +41,7 @@ void take_usage(const json::value* usage, Usage& into) {
 
 Result<json::value> parse(std::string_view text) {
   boost::system::error_code ec;
-  json::value value = json::parse(text, ec);
+  json::value value = json::parse(mend_surrogates(text), ec);
   if (ec) return fail(ErrorKind::invalid, fmt::format("not JSON ({}): {}", ec.message(), excerpt(text)));
   if (const json::value* error = member(&value, "error"); error != nullptr && !error->is_null()) {
     return fail(ErrorKind::unavailable, fmt::format("error from the provider: {}", excerpt(json::serialize(*error))));

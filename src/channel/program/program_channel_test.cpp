@@ -153,6 +153,16 @@ TEST_F(ProgramChannelTest, WhoIsNotAllowedIsRefusedAndWhatCantBeStoredHeld) {
        });
 }
 
+TEST_F(ProgramChannelTest, AMessageThatIsWrongIsRefusedSoThatItIsNotSaidForEver) {
+  const std::string empty =
+      R"(echo '{"type":"message","id":"m3","conversation":"c","sender":{"id":"bob"},"text":""}'; )";
+  play(std::string(hello) + empty + R"(while read -r line; do echo "heard $line" >&2; done)",
+       [this](ProgramChannel&) -> Task<> {
+         co_await until_logged(R"(heard {"type":"refused","id":"m3","conversation":"c")");
+         EXPECT_TRUE(journal.events.empty());
+       });
+}
+
 TEST_F(ProgramChannelTest, DeathWithADeliveryInHandIsAnUnknownFate) {
   play(std::string(hello) + R"(while read -r line; do case "$line" in *'"deliver"'*) exit 3;; esac; done)",
        [this](ProgramChannel& channel) -> Task<> {

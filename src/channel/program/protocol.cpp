@@ -147,18 +147,21 @@ json::string valid(std::string_view text) { return json::string(replace_invalid_
 
 std::expected<Line, LineError> parse_line(std::string_view line) {
   boost::system::error_code failure;
-  const json::value value = json::parse(line, failure);
+  const json::value value = json::parse(mend_surrogates(line), failure);
   const json::object* object = value.if_object();
-  if (failure || object == nullptr) return std::unexpected(LineError{true, "this line is no JSON object", {}});
+  if (failure || object == nullptr) return std::unexpected(LineError{true, "this line is no JSON object", {}, {}});
   const json::value* type = object->if_contains("type");
-  if (type == nullptr || !type->is_string()) return std::unexpected(LineError{true, "this line has no type", {}});
+  if (type == nullptr || !type->is_string()) return std::unexpected(LineError{true, "this line has no type", {}, {}});
   Reader in(*object);
   Line read_line = read(type->get_string(), in);
   if (in.complaint().empty()) return read_line;
-  const json::value* id = object->if_contains("id");
-  const bool about = id != nullptr && id->is_string() && id->get_string().size() <= max_id;
+  const auto name = [&](const char* key) {
+    const json::value* value = object->if_contains(key);
+    const bool fits = value != nullptr && value->is_string() && value->get_string().size() <= max_id;
+    return fits ? std::string(value->get_string()) : std::string();
+  };
   return std::unexpected(LineError{false, fmt::format("{}: {}", truncate_utf8(type->get_string(), 64), in.complaint()),
-                                   about ? std::string(id->get_string()) : std::string()});
+                                   name("id"), name("conversation")});
 }
 
 std::string welcome_line(std::string_view channel) {

@@ -55,6 +55,7 @@ struct LineError {
   bool garbage = false;  // no JSON object with a type at all
   std::string what;      // fit for the program
   std::string id;        // of the message that it is about; empty: of none
+  std::string conversation;
 };
 [[nodiscard]] std::expected<Line, LineError> parse_line(std::string_view line);
 

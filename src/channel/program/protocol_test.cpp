@@ -64,6 +64,14 @@ TEST(ProgramProtocol, RubbishIsTold) {
     EXPECT_TRUE(refused(line).garbage) << line;
 }
 
+// As json.dumps() of Python writes a file name that is no UTF-8.
+TEST(ProgramProtocol, HalfACharacterIsNoRubbish) {
+  const auto line =
+      parse_line(R"({"type":"message","id":"i","conversation":"c","sender":{"id":"s"},"text":"caf\udce9"})");
+  ASSERT_TRUE(line) << line.error().what;
+  EXPECT_EQ(std::get<Message>(*line).event.text, "caf\uFFFD");
+}
+
 TEST(ProgramProtocol, WrongMembersAreNamed) {
   const auto told = [](std::string_view line) {
     const LineError error = refused(line);

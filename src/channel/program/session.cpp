@@ -208,7 +208,12 @@ Task<> Session::last_words() {
 void Session::on_line(std::string_view line) {
   if (line.empty()) return;
   auto parsed = parse_line(line);
-  if (!parsed) return rubbish(line, parsed.error().garbage ? "" : parsed.error().what);
+  if (!parsed) {
+    const LineError& mistake = parsed.error();
+    // It would be no better the next time, and until it hears so the program says it again.
+    if (hello_ && !mistake.id.empty()) say(refused_line(mistake.id, mistake.conversation, mistake.what));
+    return rubbish(line, mistake.garbage ? "" : mistake.what);
+  }
   if (!hello_ && !std::holds_alternative<Hello>(*parsed) && !std::holds_alternative<Log>(*parsed))
     return rubbish(line, "hello comes first");
   last_word_ = SteadyClock::now();

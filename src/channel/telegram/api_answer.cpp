@@ -35,7 +35,7 @@ bool ApiFailure::says(std::string_view words) const {
 
 ApiResult<json::value> parse_answer(int status, std::string_view body) {
   boost::system::error_code ec;
-  json::value value = json::parse(body, ec);
+  json::value value = json::parse(mend_surrogates(body), ec);
   auto* object = ec ? nullptr : value.if_object();
   if (object == nullptr || object->if_contains("ok") == nullptr || !object->at("ok").is_bool())
     return std::unexpected(without_words(status));

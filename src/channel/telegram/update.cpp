@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/json/parse.hpp>
 
+#include "base/text.h"
 #include "channel/telegram/json_fields.h"
 #include "channel/text_split.h"
 
@@ -216,7 +217,7 @@ std::vector<Update> read_updates(const json::value& result) {
 
 Result<Update> parse_update(std::string_view body) {
   boost::system::error_code ec;
-  const json::value value = json::parse(body, ec);
+  const json::value value = json::parse(mend_surrogates(body), ec);
   if (ec) return fail(ErrorKind::invalid, fmt::format("not JSON: {}", ec.message()));
   if (auto update = read_update(value)) return std::move(*update);
   return fail(ErrorKind::invalid, "not an update of the Bot API");

@@ -108,7 +108,7 @@ std::string event_of(Scheme scheme, const HookRequest& request, const json::valu
 Result<Report> read_report(Scheme scheme, std::string id, const HookRequest& request) {
   const bool form = request.header("content-type").starts_with("application/x-www-form-urlencoded");
   boost::system::error_code failed;
-  json::value body = json::parse(form ? form_field(request.body, "payload") : request.body, failed);
+  json::value body = json::parse(mend_surrogates(form ? form_field(request.body, "payload") : request.body), failed);
   if (failed) return fail(ErrorKind::invalid, "the body is not JSON");
   Report report{.id = std::move(id), .event = {}, .sender = {}, .body = std::move(body)};
   report.event = cleaned(event_of(scheme, request, report.body));

@@ -46,6 +46,11 @@ TEST(Inbound, WhatIsNoJsonIsRefused) {
   }
 }
 
+// As JSON.stringify() of JavaScript writes a text that was cut inside an emoji.
+TEST(Inbound, HalfACharacterDoesNotLoseTheReport) {
+  EXPECT_EQ(report(R"({"action":"x\ud83d"})").event, "issues.x\uFFFD");
+}
+
 TEST(Inbound, FiltersNameEventsOrAllTheirActions) {
   const std::vector<std::string> listed{"issues.opened", "push"};
   const auto wanted = [&](std::string_view event) { return is_wanted(Scheme::github, event, listed); };

@@ -177,7 +177,7 @@ json::object profile_status(const ProfilePaths& paths, Scope scope, Millis patie
   if (answer && answer->is_object())
     facts.live = std::move(answer->get_object());
   else if (!answer)
-    facts.live_problem = answer.error();
+    facts.live_problem = {answer.error().kind, std::move(answer.error().what)};
   std::string elsewhere;
   auto control = UnitControl::connect(manager_of(scope), Deadline::in(patience));
   if (control)
